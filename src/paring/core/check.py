@@ -1,0 +1,95 @@
+"""Looks a task over before any work is done, so that a mistake costs one line and not an hour."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paring.core.task import Batches, Inputs, Task, call, tensors_of
+from paring.errors import BatchError, ForwardError, TaskError
+
+SPLITS = ("calibration", "validation", "test", "train")
+
+
+def check_task(task: Task) -> None:
+    """Raises BatchError, ForwardError or TaskError, naming the split, the input or the layer."""
+    check_weights(task.model)
+    check_forward(task, task.example_inputs, "example_inputs")
+    for split in SPLITS:
+        data = getattr(task, split)
+        if data is None:
+            continue
+        inputs, target = check_first_batch(data, split)
+        output = check_forward(task, inputs, f"the first batch of {split}")
+        check_lengths(output, target, split)
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raises TaskError for a parameter or buffer that holds NaN or infinity."""
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise TaskError(f"{name}: the weight holds NaN or infinity. Load a sound checkpoint.")
+
+
+def check_first_batch(data: Batches, split: str) -> tuple[Inputs, Any]:
+    """The first batch of `data`. Raises BatchError if there is none or it is not (inputs, target)."""
+    batch = next(iter(data), None)
+    if batch is None:
+        raise BatchError(f"{split}: it holds no batch; give at least one.")
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        got = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else type(batch).__name__
+        raise BatchError(
+            f"{split}: the first batch is {got}; it must be (inputs, target), inputs a tensor, tuple or dict."
+        )
+    inputs, target = batch
+    check_finite(inputs, f"{split}: the first batch")
+    return inputs, target
+
+
+def check_finite(inputs: Inputs, where: str) -> None:
+    """Raises BatchError if an input tensor holds NaN or infinity, or there is none."""
+    named = (
+        tensors_of(inputs) if isinstance(inputs, Tensor | tuple | dict) or hasattr(inputs, "items") else {}
+    )
+    if not named:
+        raise BatchError(
+            f"{where}: inputs is {type(inputs).__name__} without a tensor; give a tensor, tuple or dict."
+        )
+    for name, tensor in named.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise BatchError(f"{where}: {name} holds NaN or infinity. Clean the data, or drop those rows.")
+
+
+def check_forward(task: Task, inputs: Inputs, where: str) -> Tensor:
+    """The scored output for `inputs`. Raises ForwardError naming the input's shapes and the layer that failed."""
+    probe = copy.deepcopy(task.model).eval()
+    entered: list[str] = []
+    for name, module in probe.named_modules():
+        module.register_forward_pre_hook(lambda _m, _a, name=name: entered.append(name))
+        module.register_forward_hook(lambda _m, _a, _o: entered.pop() and None)
+    try:
+        with torch.no_grad():
+            answer = call(probe, inputs)
+    except Exception as error:
+        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors_of(inputs).items())
+        layer = entered[-1] if entered and entered[-1] else "the model itself"
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ForwardError(f"{where}: the forward fails in {layer} on {shapes}: {reason}") from error
+    output = task.output(answer)
+    if not torch.isfinite(output).all():
+        raise ForwardError(
+            f"{where}: the model answers NaN or infinity. Check the weights and the input scaling."
+        )
+    return output
+
+
+def check_lengths(output: Tensor, target: Any, split: str) -> None:
+    """Raises BatchError if outputs and targets differ in length."""
+    length = len(target) if hasattr(target, "__len__") else None
+    if length != len(output):
+        raise BatchError(
+            f"{split}: {len(output)} outputs but {length} targets in the first batch; they must match."
+        )

@@ -1,0 +1,77 @@
+"""One structural change as plain data, and what else a pass may report."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, ClassVar
+
+from pydantic import TypeAdapter, ValidationError
+from torch import nn
+
+from paring.errors import CorruptFileError, UnknownNameError
+
+
+class Edit(ABC):
+    """One structural change: a frozen dataclass of names and integers, never of weights.
+
+    `apply` works on real weights and on the `meta` device alike; numbers belong to the state dict.
+    """
+
+    kinds: ClassVar[dict[str, type[Edit]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Edit.kinds[cls.__name__] = cls
+
+    @abstractmethod
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Changes `model` in place and returns the root module (another one only for `UseStudent`)."""
+
+    def to_json(self) -> dict[str, Any]:
+        """`{"edit": "Factorize", "layer": "fc1", "rank": 24}`."""
+        assert is_dataclass(self)
+        return {"edit": type(self).__name__} | {
+            field.name: getattr(self, field.name) for field in fields(self)
+        }
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Edit:
+        """The edit that `to_json` wrote. Raises UnknownNameError or CorruptFileError."""
+        settings = dict(data)
+        name = settings.pop("edit", None)
+        if name not in Edit.kinds:
+            raise UnknownNameError("edit", name, Edit.kinds, "edits.json")
+        try:
+            return TypeAdapter(Edit.kinds[name]).validate_python(settings)
+        except (ValidationError, TypeError) as error:
+            raise CorruptFileError(
+                f"edits.json: {name} does not fit {settings}: {error}".splitlines()[0]
+            ) from error
+
+
+@dataclass(frozen=True)
+class Declined:
+    """A targeted layer that a pass leaves as it is, and why. The report lists these."""
+
+    layer: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Numbers of these layers changed in place; the structure did not."""
+
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a long step is: `done` of `total` units, with a few words on what."""
+
+    done: int
+    total: int
+    text: str
+
+
+Step = Edit | Declined | Changed | Progress

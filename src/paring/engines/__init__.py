@@ -1,0 +1,1 @@
+"""Engines behind one small protocol. Importing this needs no torch."""

@@ -1,0 +1,1 @@
+"""Writing, verifying and describing the file that ships."""

@@ -1,0 +1,1 @@
+"""Layers, coupled channels, and the edits that change structure."""

@@ -1,0 +1,1 @@
+"""Edits: one structural change a file, each plain JSON-able data."""

@@ -1,0 +1,1 @@
+"""Measuring: quality, latency, memory and work of the exported file."""

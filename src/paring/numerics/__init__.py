@@ -1,0 +1,1 @@
+"""Tensor in, tensor out: the maths of every technique. No modules, no I/O."""

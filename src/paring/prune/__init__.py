@@ -1,0 +1,1 @@
+"""Pruning: which numbers, channels or layers a model can do without. One file per method."""

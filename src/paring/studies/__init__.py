@@ -1,0 +1,1 @@
+"""The worked studies, on the public verbs."""
