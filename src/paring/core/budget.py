@@ -33,9 +33,7 @@ class Budget:
                 and value is not None
                 and value <= 0
             ):
-                raise SettingError(
-                    f"Budget: {field.name} is {value}; it must be above 0, or None for no limit."
-                )
+                raise SettingError(f"Budget: {field.name} is {value}; it must be above 0, or None for no limit.")
 
     def shortfalls(self, measured: Measurement) -> dict[str, float]:
         """Which limits `measured` breaks, each with by how much: 1.25 is 25 % beyond the limit."""
@@ -46,14 +44,10 @@ class Budget:
             ("max_peak_memory_bytes", measured.peak_memory_bytes, self.max_peak_memory_bytes),
         ]
         broken = {
-            name: got / limit
-            for name, got, limit in pairs
-            if limit is not None and got is not None and got > limit
+            name: got / limit for name, got, limit in pairs if limit is not None and got is not None and got > limit
         }
         if self.max_metric_drop is not None and drop > self.max_metric_drop:
-            broken["max_metric_drop"] = (
-                drop / self.max_metric_drop if self.max_metric_drop > 0 else float("inf")
-            )
+            broken["max_metric_drop"] = drop / self.max_metric_drop if self.max_metric_drop > 0 else float("inf")
         wanted, rate = self.min_throughput_per_s, measured.throughput_per_s
         if wanted is not None and rate is not None and rate < wanted:
             broken["min_throughput_per_s"] = wanted / rate

@@ -51,13 +51,9 @@ def check_first_batch(data: Batches, split: str) -> tuple[Inputs, Any]:
 
 def check_finite(inputs: Inputs, where: str) -> None:
     """Raises BatchError if an input tensor holds NaN or infinity, or there is none."""
-    named = (
-        tensors_of(inputs) if isinstance(inputs, Tensor | tuple | dict) or hasattr(inputs, "items") else {}
-    )
+    named = tensors_of(inputs) if isinstance(inputs, Tensor | tuple | dict) or hasattr(inputs, "items") else {}
     if not named:
-        raise BatchError(
-            f"{where}: inputs is {type(inputs).__name__} without a tensor; give a tensor, tuple or dict."
-        )
+        raise BatchError(f"{where}: inputs is {type(inputs).__name__} without a tensor; give a tensor, tuple or dict.")
     for name, tensor in named.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise BatchError(f"{where}: {name} holds NaN or infinity. Clean the data, or drop those rows.")
@@ -80,9 +76,7 @@ def check_forward(task: Task, inputs: Inputs, where: str) -> Tensor:
         raise ForwardError(f"{where}: the forward fails in {layer} on {shapes}: {reason}") from error
     output = task.output(answer)
     if not torch.isfinite(output).all():
-        raise ForwardError(
-            f"{where}: the model answers NaN or infinity. Check the weights and the input scaling."
-        )
+        raise ForwardError(f"{where}: the model answers NaN or infinity. Check the weights and the input scaling.")
     return output
 
 
@@ -90,6 +84,4 @@ def check_lengths(output: Tensor, target: Any, split: str) -> None:
     """Raises BatchError if outputs and targets differ in length."""
     length = len(target) if hasattr(target, "__len__") else None
     if length != len(output):
-        raise BatchError(
-            f"{split}: {len(output)} outputs but {length} targets in the first batch; they must match."
-        )
+        raise BatchError(f"{split}: {len(output)} outputs but {length} targets in the first batch; they must match.")

@@ -31,9 +31,7 @@ class Edit(ABC):
     def to_json(self) -> dict[str, Any]:
         """`{"edit": "Factorize", "layer": "fc1", "rank": 24}`."""
         assert is_dataclass(self)
-        return {"edit": type(self).__name__} | {
-            field.name: getattr(self, field.name) for field in fields(self)
-        }
+        return {"edit": type(self).__name__} | {field.name: getattr(self, field.name) for field in fields(self)}
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Edit:
@@ -45,9 +43,7 @@ class Edit(ABC):
         try:
             return TypeAdapter(Edit.kinds[name]).validate_python(settings)
         except (ValidationError, TypeError) as error:
-            raise CorruptFileError(
-                f"edits.json: {name} does not fit {settings}: {error}".splitlines()[0]
-            ) from error
+            raise CorruptFileError(f"edits.json: {name} does not fit {settings}: {error}".splitlines()[0]) from error
 
 
 @dataclass(frozen=True)

@@ -83,4 +83,4 @@ class Recipe:
                     )
             if step.clears:
                 left.clear()
-            left |= {trait: (position, step) for trait in step.traits}
+            left |= dict.fromkeys(step.traits, (position, step))

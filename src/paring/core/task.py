@@ -43,9 +43,7 @@ def tensors_of(inputs: Inputs) -> dict[str, Tensor]:
     """Every tensor of one batch's inputs under a name a reader can find: `input_ids`, `inputs[1]`, `inputs`."""
     if isinstance(inputs, Tensor):
         return {"inputs": inputs}
-    pairs = (
-        inputs.items() if isinstance(inputs, Mapping) else ((f"inputs[{i}]", x) for i, x in enumerate(inputs))
-    )
+    pairs = inputs.items() if isinstance(inputs, Mapping) else ((f"inputs[{i}]", x) for i, x in enumerate(inputs))
     return {name: value for name, value in pairs if isinstance(value, Tensor)}
 
 
@@ -82,9 +80,7 @@ class Task:
         if not isinstance(self.model, nn.Module):
             raise TaskError(f"Task: model is {type(self.model).__name__}; it must be a torch.nn.Module.")
         if not tensors_of(self.example_inputs):
-            raise TaskError(
-                "Task: example_inputs holds no tensor; give a tensor, a tuple or a dict of tensors."
-            )
+            raise TaskError("Task: example_inputs holds no tensor; give a tensor, a tuple or a dict of tensors.")
         for split in ("validation", "calibration", "train", "test"):
             data = getattr(self, split)
             if data is not None and iter(data) is data:

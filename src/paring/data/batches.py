@@ -31,13 +31,11 @@ class TensorBatches:
     def __iter__(self) -> Iterator[tuple[InMemory, Tensor]]:
         n = len(self.targets)
         order = torch.randperm(n) if self.shuffle else torch.arange(n)
-        for rows in order.split(self.batch_size):
+        for rows in torch.split(order, self.batch_size):
             yield _take(self.inputs, rows), self.targets[rows]
 
 
-def batches(
-    inputs: InMemory, targets: Tensor, batch_size: int = 128, *, shuffle: bool = False
-) -> TensorBatches:
+def batches(inputs: InMemory, targets: Tensor, batch_size: int = 128, *, shuffle: bool = False) -> TensorBatches:
     """`(inputs, target)` batches over tensors in memory: inputs (n, ...), targets (n, ...).
 
     Raises: SettingError for a batch size below 1, BatchError for lengths that differ or no rows.
@@ -46,15 +44,11 @@ def batches(
     if batch_size < 1:
         raise SettingError(f"batches: batch_size is {batch_size}; it must be at least 1.")
     parts = (
-        (inputs,)
-        if isinstance(inputs, Tensor)
-        else tuple(inputs.values() if isinstance(inputs, Mapping) else inputs)
+        (inputs,) if isinstance(inputs, Tensor) else tuple(inputs.values() if isinstance(inputs, Mapping) else inputs)
     )
     lengths = {len(part) for part in parts} | {len(targets)}
     if len(lengths) != 1 or 0 in lengths:
-        raise BatchError(
-            f"batches: inputs and targets have lengths {sorted(lengths)}; they must agree and be above 0."
-        )
+        raise BatchError(f"batches: inputs and targets have lengths {sorted(lengths)}; they must agree and be above 0.")
     return TensorBatches(inputs, targets, batch_size, shuffle)
 
 

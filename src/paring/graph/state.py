@@ -39,9 +39,7 @@ def meta_copy(model: nn.Module) -> nn.Module:
     memo: dict[int, object] = {}
     for _, tensor in named_tensors(model):
         empty = torch.empty_like(tensor, device="meta")
-        memo[id(tensor)] = (
-            nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-        )
+        memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
     return copy.deepcopy(model, memo)
 
 
@@ -62,11 +60,9 @@ def put_state(model: nn.Module, state: Mapping[str, Tensor], aliases: Mapping[st
                 seen.add(key)
                 if key not in loaded:
                     loaded[key] = _fitting(name, old, state.get(key))
-                table[leaf] = loaded[key]  # type: ignore[assignment]
+                table[leaf] = loaded[key]
     if unexpected := sorted(state.keys() - seen):
-        raise CorruptFileError(
-            f"state: {unexpected[0]} is in the file but not in the model ({len(unexpected)} such)."
-        )
+        raise CorruptFileError(f"state: {unexpected[0]} is in the file but not in the model ({len(unexpected)} such).")
 
 
 def _fitting(name: str, old: Tensor, new: Tensor | None) -> Tensor:

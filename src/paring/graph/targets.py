@@ -26,9 +26,7 @@ def targets(
     if not found:
         names = ", ".join(kind.__name__ for kind in kinds)
         chosen = f"include={list(step.include)}, exclude={list(step.exclude)}"
-        raise NothingToDoError(
-            f"{step.name}: {chosen} selects no {names} layer. Widen the patterns or drop the step."
-        )
+        raise NothingToDoError(f"{step.name}: {chosen} selects no {names} layer. Widen the patterns or drop the step.")
     tied = {} if shared else sharers(model)
     for name, module in found:
         reason = None
