@@ -1,0 +1,61 @@
+"""Do the given arrays fit the file's inputs?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from paring.engines.protocol import Array, Arrays
+from paring.errors import EngineError
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Name, shape (None where any length goes) and dtype of one input of a file."""
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: np.dtype[np.generic]
+
+    def __str__(self) -> str:
+        return f"{self.name} {shown(self.shape)} {self.dtype}"
+
+
+def shown(shape: Sequence[int | None] | None) -> str:
+    """`(?, 3, 32, 32)`."""
+    if shape is None:
+        return "(any shape)"
+    return "(" + ", ".join("?" if size is None else str(size) for size in shape) + ")"
+
+
+def fitted(where: str, specs: Sequence[InputSpec], inputs: Arrays) -> dict[str, Array]:
+    """`inputs` as contiguous arrays of the file's dtypes, in the file's order.
+
+    A number type is converted within its kind (float64 to float32, int32 to int64), never across.
+    Raises: EngineError for a missing, unknown or misshapen input, or a dtype of another kind.
+    """
+    known = {spec.name for spec in specs}
+    listed = "; ".join(str(spec) for spec in specs)
+    if unknown := sorted(inputs.keys() - known):
+        raise EngineError(f"{where}: it has no input {unknown[0]!r}. Its inputs are: {listed}.")
+    fitting: dict[str, Array] = {}
+    for spec in specs:
+        if spec.name not in inputs:
+            got = ", ".join(inputs) or "none"
+            raise EngineError(f"{where}: input {spec.name!r} is missing (given: {got}). Its inputs are: {listed}.")
+        array = np.ascontiguousarray(inputs[spec.name])
+        if spec.shape is not None and not _shape_fits(spec.shape, array.shape):
+            raise EngineError(
+                f"{where}: input {spec.name!r} is {shown(array.shape)}, and the file takes {shown(spec.shape)}. "
+                "Give that shape, or export with that dimension dynamic."
+            )
+        if not np.can_cast(array.dtype, spec.dtype, casting="same_kind"):
+            raise EngineError(f"{where}: input {spec.name!r} is {array.dtype}, and the file takes {spec.dtype}.")
+        fitting[spec.name] = array.astype(spec.dtype, copy=False)
+    return fitting
+
+
+def _shape_fits(wanted: tuple[int | None, ...], got: tuple[int, ...]) -> bool:
+    return len(wanted) == len(got) and all(w is None or w == g for w, g in zip(wanted, got, strict=True))

@@ -1,0 +1,110 @@
+"""A file in ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from paring.core.target import Target
+from paring.engines.inputs import InputSpec, fitted
+from paring.engines.protocol import Array, Arrays
+from paring.errors import CorruptFileError, EngineError
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+DTYPES = {
+    "float": "float32", "double": "float64", "float16": "float16", "bool": "bool",
+    **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}  # fmt: skip
+FATAL = 4  # errors come as exceptions; the engine need not print them as well
+
+
+@final
+@dataclass(frozen=True)
+class OnnxRuntimeSession:
+    """See `Session`. `prepare` binds inputs and outputs, so that a call copies nothing in and nothing out."""
+
+    path: Path
+    native: Any
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[str, ...]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        return tuple(spec.name for spec in self.inputs)
+
+    def run(self, inputs: Arrays) -> list[Array]:
+        feed = fitted(str(self.path), self.inputs, inputs)
+        return list(self._guarded(partial(self.native.run, list(self.outputs), feed)))
+
+    def prepare(self, inputs: Arrays) -> Callable[[], object]:
+        binding = self.native.io_binding()
+        feed = fitted(str(self.path), self.inputs, inputs)
+        for name, array in feed.items():
+            binding.bind_cpu_input(name, array)
+        for name in self.outputs:
+            binding.bind_output(name)
+        call = partial(_run_bound, self.native.run_with_iobinding, binding, feed)
+        self._guarded(call)
+        return call
+
+    def _guarded(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except Exception as error:  # ONNX Runtime's own exceptions share no base class
+            raise EngineError(f"{self.path}: onnxruntime cannot run it on these inputs: {one_line(error)}") from error
+
+
+def _run_bound(run: Callable[[Any], object], binding: object, _feed: object) -> object:
+    """The feed rides along, because a binding does not keep its arrays alive."""
+    return run(binding)
+
+
+def open_onnxruntime(path: Path, target: Target, *, exact: bool) -> OnnxRuntimeSession:
+    """The session. Raises EngineError or CorruptFileError; see `paring.engines.open_session`."""
+    import onnxruntime as ort
+
+    ort.set_default_logger_severity(FATAL)
+    provider = PROVIDERS[target.device]
+    if provider not in ort.get_available_providers():
+        raise EngineError(
+            f"onnxruntime: not measured: no GPU for {target} (it offers {ort.get_available_providers()})."
+        )
+    options = ort.SessionOptions()
+    options.log_severity_level = FATAL
+    options.intra_op_num_threads = target.threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    if exact:
+        # u8 x u8 kernels where u8 x s8 ones saturate in 16 bits (x86 without VNNI), and no int8 activations for
+        # weight-only files: both are documented in onnxruntime_session_options_config_keys.h.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+    try:
+        native = ort.InferenceSession(str(path), options, providers=[provider])
+    except Exception as error:
+        if type(error).__name__ in ("InvalidProtobuf", "InvalidGraph", "NoModel") and "No Op registered" not in str(
+            error
+        ):
+            raise CorruptFileError(f"{path}: it is no sound ONNX file. onnxruntime says: {one_line(error)}") from error
+        raise EngineError(f"{path}: onnxruntime cannot load it: {one_line(error)}") from error
+    specs = tuple(_spec(path, entry) for entry in native.get_inputs())
+    return OnnxRuntimeSession(path, native, specs, tuple(entry.name for entry in native.get_outputs()))
+
+
+def one_line(error: Exception) -> str:
+    """The first line that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0][:300]
+
+
+def _spec(path: Path, entry: Any) -> InputSpec:
+    kind = entry.type.removeprefix("tensor(").removesuffix(")")
+    if kind not in DTYPES:
+        raise EngineError(f"{path}: input {entry.name!r} is {entry.type}, which Paring cannot feed.")
+    shape = tuple(size if isinstance(size, int) else None for size in entry.shape)
+    return InputSpec(entry.name, shape, np.dtype(DTYPES[kind]))

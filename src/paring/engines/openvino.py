@@ -1,0 +1,146 @@
+"""A file in OpenVINO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from paring.core.target import Target
+from paring.engines.inputs import InputSpec, fitted, shown
+from paring.engines.processor import has_vnni
+from paring.engines.protocol import Array, Arrays, Shapes
+from paring.errors import CorruptFileError, EngineError
+
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+
+
+@final
+@dataclass(frozen=True)
+class OpenVinoSession:
+    """See `Session`. `prepare` binds the input tensors to a request of its own."""
+
+    path: Path
+    native: Any
+    inputs: tuple[InputSpec, ...]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        return tuple(spec.name for spec in self.inputs)
+
+    def run(self, inputs: Arrays) -> list[Array]:
+        request = self._bound(inputs)
+        results = self._guarded(request.infer)
+        return [np.asarray(results[index]) for index in range(len(self.native.outputs))]
+
+    def prepare(self, inputs: Arrays) -> Callable[[], object]:
+        request = self._bound(inputs)
+        call = partial(request.infer, None, share_outputs=True)
+        self._guarded(call)
+        return call
+
+    def _bound(self, inputs: Arrays) -> Any:
+        import openvino
+
+        request = self.native.create_infer_request()
+        for index, array in enumerate(fitted(str(self.path), self.inputs, inputs).values()):
+            owned = array if array.flags.writeable else array.copy()  # a read-only array cannot be shared
+            request.set_input_tensor(index, openvino.Tensor(owned, shared_memory=True))
+        return request
+
+    def _guarded(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except RuntimeError as error:
+            raise EngineError(f"{self.path}: openvino cannot run it on these inputs: {last_line(error)}") from error
+
+
+@cache
+def _core() -> Any:
+    import openvino
+
+    return openvino.Core()
+
+
+@cache
+def _front_end() -> Any:
+    from openvino.frontend import FrontEndManager
+
+    return FrontEndManager().load_by_framework("onnx")
+
+
+def load_plugin() -> None:
+    """Loads the CPU plugin without a model."""
+    _core().get_property("CPU", "FULL_DEVICE_NAME")
+
+
+def settings(target: Target, *, exact: bool) -> dict[str, Any]:
+    """Every setting that changes time or numbers, none left to the engine's default."""
+    chosen: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": target.threads,
+        "INFERENCE_PRECISION_HINT": HINTS["fp32" if exact else target.precision],
+        "ENABLE_CPU_PINNING": False,  # who measures pins
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+    }
+    if exact and not has_vnni():
+        # Without VNNI its u8 x s8 kernels saturate in 16 bits; this keeps the dequantized graph in fp32 instead.
+        chosen["LP_TRANSFORMS_MODE"] = "NO"
+    return chosen
+
+
+def open_openvino(path: Path, target: Target, *, exact: bool, static: Shapes | None) -> OpenVinoSession:
+    """The session. Raises EngineError or CorruptFileError; see `paring.engines.open_session`."""
+    if target.device != "cpu":
+        raise EngineError(f"openvino: not measured: it runs on cpu here, and the target is {target}.")
+    model = _read(path)
+    if static is not None:
+        _make_static(path, model, static)
+    try:
+        native = _core().compile_model(model, "CPU", settings(target, exact=exact))
+    except RuntimeError as error:
+        raise EngineError(f"{path}: openvino cannot compile it: {last_line(error)}") from error
+    return OpenVinoSession(path, native, tuple(_spec(port) for port in native.inputs))
+
+
+def last_line(error: Exception) -> str:
+    """OpenVINO puts source positions first and the reason last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[-1][:300]
+
+
+def _read(path: Path) -> Any:
+    # Asked first, because `read_model` lets every front end try a file that is no ONNX, and they complain on stderr.
+    if not _front_end().supported(str(path)):
+        raise CorruptFileError(f"{path}: openvino finds no ONNX model in it, or only part of one; export it again.")
+    try:
+        return _core().read_model(str(path))
+    except RuntimeError as error:
+        raise EngineError(f"{path}: openvino cannot load it: {last_line(error)}") from error
+
+
+def _make_static(path: Path, model: Any, static: Shapes) -> None:
+    specs = [_spec(port) for port in model.inputs]
+    if static.keys() != {spec.name for spec in specs}:
+        listed = "; ".join(str(spec) for spec in specs)
+        raise EngineError(f"{path}: static names {sorted(static)}, and its inputs are: {listed}.")
+    try:
+        model.reshape({name: list(shape) for name, shape in static.items()})
+    except RuntimeError as error:
+        asked = ", ".join(f"{name} {shown(shape)}" for name, shape in static.items())
+        raise EngineError(f"{path}: openvino cannot fix its shapes to {asked}: {last_line(error)}") from error
+
+
+def _spec(port: Any) -> InputSpec:
+    partial_shape = port.get_partial_shape()
+    shape = (
+        tuple(dim.get_length() if dim.is_static else None for dim in partial_shape)
+        if partial_shape.rank.is_static
+        else None
+    )
+    return InputSpec(port.get_any_name(), shape, np.dtype(port.get_element_type().to_dtype()))
