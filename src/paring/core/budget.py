@@ -37,7 +37,8 @@ class Budget:
 
     def shortfalls(self, measured: Measurement) -> dict[str, float]:
         """Which limits `measured` breaks, each with by how much: 1.25 is 25 % beyond the limit."""
-        drop = measured.drop_interval[1] if self.use_interval and measured.drop_interval else measured.drop
+        seen = measured.quality
+        drop = seen.drop_interval[1] if self.use_interval and seen.drop_interval else seen.drop
         pairs: list[tuple[str, float | None, float | None]] = [
             ("max_latency_ms", measured.latency_ms.get(self.percentile), self.max_latency_ms),
             ("max_file_bytes", measured.file_bytes, self.max_file_bytes),

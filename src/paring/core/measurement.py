@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from paring.core.target import Target
 
@@ -21,8 +21,19 @@ class Ratio:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """The metric of one file on one split, and how much worse it is than the baseline's own file there."""
+
+    split: str
+    metric: float
+    drop: float
+    drop_interval: tuple[float, float] | None
+    num_examples: int
+
+
+@dataclass(frozen=True)
 class TargetTiming:
-    """Latency of one file on one Target, and what it answered there."""
+    """Latency of one file on one Target, and what it answered there (validation)."""
 
     target: Target
     latency_ms: Mapping[str, float]
@@ -30,23 +41,22 @@ class TargetTiming:
     cpu_ms: float | None = None
     metric: float | None = None
     drop: float | None = None
-    parity: float | None = None
-    note: str = ""
+    parity_error: float | None = None
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Of one file on the Target where it is fastest; the other Targets stand in `targets`.
+    """Of one file on the Target where it is fastest; all its Targets stand in `targets`.
 
-    `speedup` is against the baseline's own file on the baseline's fastest Target; `speedup_eager` against PyTorch
-    eager fp32. `latency_ms` holds p50, p90 and p99.
+    `quality` is what selection sees (validation); `headline` the one look at `test`, where it was taken. `speedup` is
+    against the baseline's own file on the baseline's fastest Target; `speedup_eager` against PyTorch eager fp32.
+    `latency_ms` holds p50, p90 and p99; `refused` says on which Targets the file failed, and why.
     """
 
     name: str
+    recipe: tuple[str, ...]
     metric_name: str
-    metric: float
-    drop: float
-    drop_interval: tuple[float, float] | None
+    quality: Quality
     num_params: int
     macs: int
     file_bytes: int
@@ -57,11 +67,10 @@ class Measurement:
     speedup_eager: Ratio | None
     verdict: Verdict
     noise_floor: float
-    recipe: tuple[str, ...] = ()
-    split: str = "validation"
-    coded_bytes: int | None = None
+    targets: tuple[TargetTiming, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    headline: Quality | None = None
     peak_memory_bytes: int | None = None
+    coded_bytes: int | None = None
     roofline_multiple: float | None = None
     within_budget: bool | None = None
-    targets: tuple[TargetTiming, ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,46 @@
+"""Every technique by its recipe name, which is its import path: `prune.magnitude` lives in `paring/prune/magnitude.py`."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+
+from paring.core.objective import Objective
+from paring.core.recipe import Pass
+from paring.errors import UnknownNameError
+
+PASSES = {
+    "prune.magnitude": "Magnitude",
+    "prune.channels": "Channels",
+    "factorize.svd": "Svd",
+    "quantize.static": "Static",
+    "finetune": "Finetune",
+}
+OBJECTIVES = {
+    "supervised": "Supervised",
+    "distill.response": "Response",
+}
+_HOMES = {"supervised": "core.objective"}
+
+
+@cache
+def pass_class(name: str) -> type[Pass]:
+    """The pass called `name`. Raises UnknownNameError with the nearest name."""
+    found = _load(name, PASSES, "pass")
+    assert issubclass(found, Pass)
+    return found
+
+
+@cache
+def objective_class(name: str) -> type[Objective]:
+    """The objective called `name`. Raises UnknownNameError with the nearest name."""
+    found = _load(name, OBJECTIVES, "objective")
+    assert issubclass(found, Objective)
+    return found
+
+
+def _load(name: str, known: dict[str, str], kind: str) -> type:
+    if name not in known:
+        raise UnknownNameError(kind, name, known)
+    loaded: type = getattr(importlib.import_module(f"paring.{_HOMES.get(name, name)}"), known[name])
+    return loaded

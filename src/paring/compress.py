@@ -1,0 +1,66 @@
+"""Runs a recipe on a copy of the model, and rebuilds the result from its edits and its state."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator
+
+import torch
+from torch import nn
+
+from paring.core.candidate import Candidate
+from paring.core.edit import Changed, Declined, Edit, Step
+from paring.core.recipe import Pass, Recipe
+from paring.core.task import Task
+from paring.errors import NothingToDoError
+from paring.graph.state import meta_copy, put_state, take_state
+
+
+def compress(task: Task, recipe: Recipe) -> Candidate:
+    """The model that `recipe` makes of `task.model`, which itself is left as it was.
+
+    Raises: MissingError before any work if the task lacks what a pass needs, and whatever a pass raises.
+    Example: `compress(task, Recipe((Channels(pruning_ratio=0.5), Finetune(epochs=3), Static())))`.
+    """
+    steps = compress_steps(task, recipe)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            candidate: Candidate = end.value
+            return candidate
+
+
+def compress_steps(task: Task, recipe: Recipe) -> Generator[tuple[Pass, Step], None, Candidate]:
+    """`compress`, step by step: yields (pass, what it just did) for whoever shows progress; returns the Candidate."""
+    recipe.check(task)
+    model = copy.deepcopy(task.model).eval()
+    edits: list[Edit] = []
+    declined: list[Declined] = []
+    for step in recipe.passes:
+        outcomes = 0
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(task.seed)
+            for outcome in step.run(model, task):
+                if isinstance(outcome, Edit):
+                    model = outcome.apply(model)
+                    edits.append(outcome)
+                elif isinstance(outcome, Declined):
+                    declined.append(outcome)
+                outcomes += isinstance(outcome, Edit | Declined | Changed)
+                yield step, outcome
+        if not outcomes:
+            raise NothingToDoError(f"{step.name}: changed nothing and declined nothing. Check include and exclude.")
+    state, aliases = take_state(model.eval())
+    return Candidate(recipe, tuple(edits), tuple(declined), state, aliases)
+
+
+def rebuild(candidate: Candidate, task: Task) -> nn.Module:
+    """The candidate's model, bit for bit: its edits replayed on a `meta` copy of `task.model`, its state loaded."""
+    model = meta_copy(task.model)
+    for edit in candidate.edits:
+        model = edit.apply(model)
+    put_state(model, candidate.state, candidate.aliases)
+    return model.eval()
+
+

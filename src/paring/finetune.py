@@ -1,0 +1,74 @@
+"""Training as a step of a recipe: recovery after a cut, with any objective."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, final
+
+from torch import nn
+
+from paring.core.edit import Changed, Step
+from paring.core.objective import Objective, Supervised
+from paring.core.recipe import Pass
+from paring.core.task import Task
+from paring.errors import NothingToDoError
+from paring.train import Schedule, Training, fit
+
+
+@final
+@dataclass(frozen=True)
+class Finetune(Pass):
+    """Trains the model as it stands: with labels, or distilled from the original by passing an objective.
+
+    Masks hold, structure stays. `include` and `exclude` choose the layers that learn; the rest stays fixed.
+    """
+
+    name: ClassVar[str] = "finetune"
+    needs: ClassVar[frozenset[str]] = frozenset({"train"})
+    structural: ClassVar[bool] = False
+    cannot_follow: ClassVar[Mapping[str, str]] = {
+        "integer weights": "integer weights do not learn. Put finetune before the quantization."
+    }
+
+    epochs: int = 1
+    learning_rate: float = 1e-3
+    objective: Objective = field(default_factory=Supervised)
+    weight_decay: float = 0.0
+    schedule: Schedule = "cosine"
+    warmup: float = 0.0
+    gradient_clip: float | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        self.training()
+
+    def requirements(self) -> frozenset[str]:
+        """Training data, and what the objective asks for."""
+        return self.needs | self.objective.needs
+
+    def training(self) -> Training:
+        """The loop's own settings. Raises SettingError."""
+        return Training(
+            self.epochs,
+            self.learning_rate,
+            self.weight_decay,
+            self.schedule,
+            self.warmup,
+            self.gradient_clip,
+            self.precision,
+        )
+
+    def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
+        """Trains in place and yields the layers that learned."""
+        learning = {
+            name: own
+            for name, module in model.named_modules()
+            if self.selects(name) and (own := tuple(module.parameters(recurse=False)))
+        }
+        if not learning:
+            chosen = f"include={list(self.include)}, exclude={list(self.exclude)}"
+            raise NothingToDoError(f"finetune: {chosen} selects no layer with weights. Widen the patterns.")
+        unique = {id(p): p for own in learning.values() for p in own}
+        yield from fit(model, task, self.objective, self.training(), tuple(unique.values()))
+        yield Changed(tuple(learning))
