@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -29,8 +28,3 @@ class Session(Protocol):
         Inputs are checked, converted and bound once, here; what the call returns is the engine's affair.
         Raises: EngineError if an input does not fit.
         """
-
-
-def as_arrays(inputs: Mapping[str, Any]) -> dict[str, Array]:
-    """Contiguous numpy arrays of anything array-like."""
-    return {name: np.ascontiguousarray(value) for name, value in inputs.items()}
