@@ -1,4 +1,4 @@
-"""Every technique by its recipe name, which is its import path: `prune.magnitude` lives in `paring/prune/magnitude.py`."""
+"""Every technique by its recipe name, which is its import path: `prune.magnitude` is `paring/prune/magnitude.py`."""
 
 from __future__ import annotations
 

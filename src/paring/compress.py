@@ -62,5 +62,3 @@ def rebuild(candidate: Candidate, task: Task) -> nn.Module:
         model = edit.apply(model)
     put_state(model, candidate.state, candidate.aliases)
     return model.eval()
-
-

@@ -26,6 +26,7 @@ from paring.core.check import SPLITS
 from paring.core.edit import Declined, Edit
 from paring.core.task import Task, tensors_of
 from paring.errors import CorruptFileError, RunFolderError
+from paring.export.atomic import write_atomically
 from paring.graph.state import take_state
 from paring.recipe_io import read_recipe, recipe_hash, to_yaml
 
@@ -61,7 +62,9 @@ def open_run(path: str | Path, task: Task, conditions: Mapping[str, Any]) -> Run
         for key, what in (("fingerprint", "another task, model or data"), ("conditions", "other conditions")):
             if found.get(key) != head[key]:
                 got = f"{found.get('task')} {found.get('conditions')}" if key == "conditions" else found.get("task")
-                raise RunFolderError(f"{path}: holds a run of {what} ({got}). Choose another --out, or remove the folder.")
+                raise RunFolderError(
+                    f"{path}: holds a run of {what} ({got}). Choose another --out, or remove the folder."
+                )
         return RunFolder(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunFolderError(f"{path}: exists and is no run folder of Paring. Choose another --out.")
@@ -145,17 +148,13 @@ def whole_folder(final: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Writes `data` beside `path` and renames it into place. Raises RunFolderError if it cannot be written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        _sync(partial)
-        partial.rename(path)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    """Writes `data` as JSON, whole or not at all."""
+    write_text(path, json.dumps(data, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` as UTF-8, whole or not at all. Raises ExportError if it cannot be written."""
+    write_atomically(path, text.encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from typing import Literal
 
@@ -129,4 +129,4 @@ def _epochs(
 
 def count(data: Batches) -> int:
     """How many batches one pass over `data` gives; counted by iterating where there is no `len`."""
-    return len(data) if hasattr(data, "__len__") else sum(1 for _ in data)
+    return len(data) if isinstance(data, Sized) else sum(1 for _ in data)

@@ -45,10 +45,10 @@ def test_a_file_is_scored_by_its_own_answers(engine: str, task: Task, linear_fil
     outputs, targets = file_outputs(session, task.validation)
     torch.testing.assert_close(outputs, task.model(torch.from_numpy(x)).detach())
     assert len(targets) == 20
-    same = file_quality(session, task, task.validation)
+    same = file_quality(session, task, task.validation, split="validation")
     assert (same.metric, same.drop, same.num_examples) == (1.0, 0.0, 20)
     spoilt = torch.roll(outputs, 1, dims=1)
-    against = file_quality(session, task, task.validation, spoilt)
+    against = file_quality(session, task, task.validation, spoilt, split="validation")
     assert against.drop == -1.0 and against.drop_interval == tango_interval(0, 20, 20)
 
 
@@ -74,7 +74,7 @@ def test_data_that_cannot_be_scored(linear_file: Path) -> None:
     with pytest.raises(BatchError, match=r"batch 0: it is Tensor; it must be \(inputs, target\)"):
         file_outputs(session, [torch.ones(2, 4)])  # type: ignore[list-item]
     with pytest.raises(TaskError, match="1 outputs before, 2 after and 2 targets cannot be paired"):
-        quality(accuracy, torch.ones(1, 2), torch.ones(2, 2), torch.ones(2).long())
+        quality(accuracy, torch.ones(1, 2), torch.ones(2, 2), torch.ones(2).long(), split="test")
 
 
 def test_a_drop_is_positive_when_worse_whichever_way_the_metric_points() -> None:
@@ -83,13 +83,15 @@ def test_a_drop_is_positive_when_worse_whichever_way_the_metric_points() -> None
     bad = good.clone()
     bad[:10] = 1 - bad[:10]
     for metric in (accuracy, log_loss, auc):
-        told = quality(metric, good, bad, targets)
+        told = quality(metric, good, bad, targets, split="test")
         assert told.drop > 0 and told.drop_interval is not None
         assert told.drop_interval[0] <= told.drop <= told.drop_interval[1]
         assert told.metric == metric(bad, targets)
-    rates = quality(poisson_log_loss, targets * 1.0, targets * 1.0 + 1, targets)
+    rates = quality(poisson_log_loss, targets * 1.0, targets * 1.0 + 1, targets, split="test")
     assert rates.drop_interval is not None and rates.drop_interval[0] > 0
 
 
 def test_one_example_has_no_interval() -> None:
-    assert quality(accuracy, torch.ones(1, 2), torch.ones(1, 2), torch.zeros(1).long()).drop_interval is None
+    assert (
+        quality(accuracy, torch.ones(1, 2), torch.ones(1, 2), torch.zeros(1).long(), split="test").drop_interval is None
+    )

@@ -1,1 +1,28 @@
-"""The command line."""
+"""The command line: `paring`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Runs a command; a mistake of the user's is one line and exit code 2 (3: nothing inside the budget)."""
+    from rich.markup import escape
+
+    from paring.errors import ParingError
+
+    try:
+        from paring.cli.app import app
+
+        app()
+    except ParingError as error:
+        from paring.cli.render import errors
+
+        line = " ".join(str(error).split())
+        errors.print(f"[red]{type(error).__name__}:[/red] {escape(line)}", soft_wrap=True, highlight=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        from paring.cli.render import errors
+
+        errors.print("Stopped. Whole candidates are kept; the same command goes on from them.")
+        sys.exit(130)

@@ -57,5 +57,3 @@ def settings_of(cls: type[Any]) -> list[dict[str, Any]]:
         kind = re.sub(r"typing\.|paring\.[a-z_.]+\.|<class '|'>", "", str(hints[field.name]))
         rows.append({"name": field.name, "type": kind, "default": plain(default), "choices": choices or None})
     return rows
-
-

@@ -65,7 +65,7 @@ def check_forward(task: Task, inputs: Inputs, where: str) -> Tensor:
     entered: list[str] = []
     for name, module in probe.named_modules():
         module.register_forward_pre_hook(lambda _m, _a, name=name: entered.append(name))
-        module.register_forward_hook(lambda _m, _a, _o: entered.pop() and None)
+        module.register_forward_hook(lambda _m, _a, _o: entered.remove(entered[-1]))
     try:
         with torch.no_grad():
             answer = call(probe, inputs)

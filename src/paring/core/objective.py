@@ -16,7 +16,7 @@ from paring.core.task import Inputs, Task
 
 @dataclass(frozen=True)
 class Scorer:
-    """Runs one batch through student (and teacher) and gives the loss, (); `learned` are the objective's own weights."""
+    """Runs one batch through student and teacher and gives the loss, (); `learned` are the objective's own weights."""
 
     loss: Callable[[Inputs, Any], Tensor]
     learned: tuple[nn.Parameter, ...] = ()

@@ -16,7 +16,8 @@ Device = Literal["cpu", "cuda"]
 class Target:
     """One way to run a file: engine, device, compute precision, threads and batch size.
 
-    `precision` is what the engine computes the float part in; integer layers stay integers under each.
+    `precision` is what the engine computes the float part in; integer layers stay integers under each. With
+    `static_shapes` the file's free dimensions are fixed at load to the shape that is timed.
     """
 
     engine: EngineName = "onnxruntime"
@@ -24,6 +25,7 @@ class Target:
     threads: int = 1
     batch_size: int = 1
     device: Device = "cpu"
+    static_shapes: bool = False
 
     def __post_init__(self) -> None:
         for kind, value, allowed in (

@@ -29,8 +29,8 @@ def mnist(data: str | Path | None = None) -> Splits:
 
     Raises: TaskError if the files are nowhere, CorruptFileError if one is not what it should be.
     """
-    arrays = {name: read_idx(find_file(f"mnist/{name}", digest, data, MIRROR + name)) for name, digest in SHA256.items()}
-    train_x, train_y, test_x, test_y = arrays.values()
+    paths = [find_file(f"mnist/{name}", digest, data, MIRROR + name) for name, digest in SHA256.items()]
+    train_x, train_y, test_x, test_y = (read_idx(path) for path in paths)
     images, labels = _images(train_x), torch.from_numpy(train_y).long()
     cut = len(images) - NUM_VALIDATION
     return Splits(

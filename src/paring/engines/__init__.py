@@ -12,18 +12,18 @@ import importlib.util
 from pathlib import Path
 from typing import get_args
 
-from paring.core.target import EngineName, Target
+from paring.core.target import EngineName, Precision, Target
 from paring.engines.processor import cpu_flags, cpu_precisions, has_vnni, machine, usable_cores
-from paring.engines.protocol import Session, Shapes
+from paring.engines.protocol import FileSession, Session, Shapes
 from paring.errors import CorruptFileError, EngineError, UnknownNameError
 
 __all__ = [
-    "Session", "cpu_flags", "engine_versions", "has_vnni", "installed_engines", "machine", "open_session", "precisions",
-    "usable_cores",
+    "FileSession", "Session", "cpu_flags", "engine_versions", "has_vnni", "installed_engines", "machine",
+    "open_session", "precisions", "usable_cores",
 ]  # fmt: skip
 
 
-def open_session(path: str | Path, target: Target, *, exact: bool = False, static: Shapes | None = None) -> Session:
+def open_session(path: str | Path, target: Target, *, exact: bool = False, static: Shapes | None = None) -> FileSession:
     """The file at `path`, ready to run as `target` says.
 
     Args:
@@ -67,7 +67,7 @@ def engine_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in installed_engines()}
 
 
-def precisions(engine: str) -> tuple[str, ...]:
+def precisions(engine: str) -> tuple[Precision, ...]:
     """What `engine` can compute float layers in on this processor, fp32 first.
 
     ONNX Runtime has no bf16 or fp16 kernels on a CPU, and the eager rows are fp32 by definition; OpenVINO has what the

@@ -3,31 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from paring.engines.protocol import Array, Arrays
+from paring.engines.protocol import Array, Arrays, InputSpec, shown
 from paring.errors import EngineError
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """Name, shape (None where any length goes) and dtype of one input of a file."""
-
-    name: str
-    shape: tuple[int | None, ...] | None
-    dtype: np.dtype[np.generic]
-
-    def __str__(self) -> str:
-        return f"{self.name} {shown(self.shape)} {self.dtype}"
-
-
-def shown(shape: Sequence[int | None] | None) -> str:
-    """`(?, 3, 32, 32)`."""
-    if shape is None:
-        return "(any shape)"
-    return "(" + ", ".join("?" if size is None else str(size) for size in shape) + ")"
 
 
 def fitted(where: str, specs: Sequence[InputSpec], inputs: Arrays) -> dict[str, Array]:

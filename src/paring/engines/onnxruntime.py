@@ -11,8 +11,8 @@ from typing import Any, final
 import numpy as np
 
 from paring.core.target import Target
-from paring.engines.inputs import InputSpec, fitted
-from paring.engines.protocol import Array, Arrays
+from paring.engines.inputs import fitted
+from paring.engines.protocol import Array, Arrays, InputSpec
 from paring.errors import CorruptFileError, EngineError
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}

@@ -11,9 +11,9 @@ from typing import Any, final
 import numpy as np
 
 from paring.core.target import Target
-from paring.engines.inputs import InputSpec, fitted, shown
+from paring.engines.inputs import fitted
 from paring.engines.processor import has_vnni
-from paring.engines.protocol import Array, Arrays, Shapes
+from paring.engines.protocol import Array, Arrays, InputSpec, Shapes, shown
 from paring.errors import CorruptFileError, EngineError
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}

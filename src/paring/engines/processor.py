@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from paring.core.target import Precision
+
 # Instruction sets that decide which kernels an engine picks, under the names of /proc/cpuinfo.
 FLAGS_THAT_MATTER = (
     "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16",
@@ -49,10 +51,10 @@ def has_vnni() -> bool:
     return bool(cpu_flags() & {"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
-def cpu_precisions() -> tuple[str, ...]:
+def cpu_precisions() -> tuple[Precision, ...]:
     """Compute types that the processor has instructions for, besides integers: fp32 first."""
     flags = cpu_flags()
-    found = ["fp32"]
+    found: list[Precision] = ["fp32"]
     if flags & {"avx512_bf16", "amx_bf16", "bf16"}:
         found.append("bf16")
     if flags & {"avx512_fp16", "amx_fp16", "fphp"}:

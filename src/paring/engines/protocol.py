@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Name, shape (None where any length goes) and dtype of one input of a file."""
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: np.dtype[np.generic]
+
+    def __str__(self) -> str:
+        return f"{self.name} {shown(self.shape)} {self.dtype}"
+
+
+def shown(shape: Sequence[int | None] | None) -> str:
+    """`(?, 3, 32, 32)`."""
+    if shape is None:
+        return "(any shape)"
+    return "(" + ", ".join("?" if size is None else str(size) for size in shape) + ")"
 
 
 class Session(Protocol):
@@ -28,3 +49,11 @@ class Session(Protocol):
         Inputs are checked, converted and bound once, here; what the call returns is the engine's affair.
         Raises: EngineError if an input does not fit.
         """
+
+
+class FileSession(Session, Protocol):
+    """A session over a file, which says what it takes."""
+
+    @property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        """Name, shape and dtype of every input, in the file's order."""

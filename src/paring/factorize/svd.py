@@ -46,7 +46,7 @@ class Svd(Pass):
             rank, limit = self.rank.rank_of(W_OI, layer), break_even_rank(*W_OI.shape)
             if rank > limit:
                 shape = f"{W_OI.shape[0]} x {W_OI.shape[1]}"
-                yield Declined(layer, f"rank {rank} saves nothing on a {shape} weight: {limit} is the largest that does")
+                yield Declined(layer, f"rank {rank} saves nothing on {shape}: {limit} is the largest that does")
                 continue
             A_OR, B_RI = truncated_svd(W_OI, rank)
             yield Factorize(layer, rank)

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from paring.core.measurement import Quality
 from paring.core.metric import Metric
 from paring.core.task import Batches, Inputs, Task
 from paring.engines.protocol import Array, Session
 from paring.errors import BatchError, EngineError, TaskError
 from paring.numerics.statistics import bootstrap_drop_interval, paired_drop_interval
-
-
-@dataclass(frozen=True)
-class Quality:
-    """`drop` is how much worse than the baseline, in the metric's unit; its interval is None for a single example."""
-
-    metric: float
-    drop: float
-    drop_interval: tuple[float, float] | None
-    num_examples: int
 
 
 def file_inputs(session: Session, inputs: Inputs) -> dict[str, Array]:
@@ -68,7 +58,13 @@ def file_outputs(session: Session, data: Batches) -> tuple[Tensor, Tensor]:
 
 
 def file_quality(
-    session: Session, task: Task, data: Batches, baseline_outputs: Tensor | None = None, *, confidence: float = 0.95
+    session: Session,
+    task: Task,
+    data: Batches,
+    baseline_outputs: Tensor | None = None,
+    *,
+    split: str,
+    confidence: float = 0.95,
 ) -> Quality:
     """The task's metric on the file's own answers, against `baseline_outputs` (n, ...) over the same `data`.
 
@@ -76,11 +72,18 @@ def file_quality(
     """
     outputs, targets = file_outputs(session, data)
     before = outputs if baseline_outputs is None else baseline_outputs
-    return quality(task.metric, before, outputs, targets, confidence=confidence, seed=task.seed)
+    return quality(task.metric, before, outputs, targets, split=split, confidence=confidence, seed=task.seed)
 
 
 def quality(
-    metric: Metric, before: Tensor, after: Tensor, targets: Tensor, *, confidence: float = 0.95, seed: int = 0
+    metric: Metric,
+    before: Tensor,
+    after: Tensor,
+    targets: Tensor,
+    *,
+    split: str,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> Quality:
     """The metric of `after` and its drop from `before`, examples paired: all (n, ...).
 
@@ -95,7 +98,8 @@ def quality(
         )
     figure = metric(after, targets)
     drop = metric.drop(metric(before, targets), figure)
-    return Quality(figure, drop, _interval(metric, before, after, targets, confidence, seed) if n > 1 else None, n)
+    interval = _interval(metric, before, after, targets, confidence, seed) if n > 1 else None
+    return Quality(split, figure, drop, interval, n)
 
 
 def _interval(

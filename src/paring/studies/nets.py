@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from itertools import pairwise
 
 from torch import nn
@@ -12,21 +13,30 @@ def conv_net(
 ) -> nn.Sequential:
     """A small image classifier: per stage convolution, batch norm, ReLU and 2 x 2 max-pooling; then two Linears.
 
-    Takes (batch, 1, side, side) and answers (batch, num_classes) logits.
+    Takes (batch, 1, side, side) and answers (batch, num_classes) logits. Layers: conv1, norm1, ..., fc, head.
     """
-    layers: list[nn.Module] = []
-    for num_in, num_out in pairwise((1, *channels)):
-        layers += [nn.Conv2d(num_in, num_out, 3, padding=1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU()]
-        layers += [nn.MaxPool2d(2)]
-    flat = channels[-1] * (side // 2 ** len(channels)) ** 2
-    return nn.Sequential(
-        *layers, nn.Flatten(), nn.Linear(flat, hidden), nn.ReLU(), nn.Dropout(0.25), nn.Linear(hidden, num_classes)
-    )
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for stage, (num_in, num_out) in enumerate(pairwise((1, *channels)), start=1):
+        layers[f"conv{stage}"] = nn.Conv2d(num_in, num_out, 3, padding=1, bias=False)
+        layers[f"norm{stage}"] = nn.BatchNorm2d(num_out)
+        layers[f"relu{stage}"] = nn.ReLU()
+        layers[f"pool{stage}"] = nn.MaxPool2d(2)
+    layers["flat"] = nn.Flatten()
+    layers["fc"] = nn.Linear(channels[-1] * (side // 2 ** len(channels)) ** 2, hidden)
+    layers["relu"] = nn.ReLU()
+    layers["dropout"] = nn.Dropout(0.25)
+    layers["head"] = nn.Linear(hidden, num_classes)
+    return nn.Sequential(layers)
 
 
 def mlp(widths: tuple[int, ...] = (784, 300, 100, 10)) -> nn.Sequential:
-    """A fully connected classifier over flattened images: (batch, ...) to (batch, widths[-1]) logits."""
-    layers: list[nn.Module] = [nn.Flatten()]
-    for num_in, num_out in pairwise(widths):
-        layers += [nn.Linear(num_in, num_out), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+    """A fully connected classifier over flattened images: (batch, ...) to (batch, widths[-1]) logits.
+
+    Layers: flat, fc1, relu1, fc2, ..., the last one without ReLU.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict(flat=nn.Flatten())
+    for number, (num_in, num_out) in enumerate(pairwise(widths), start=1):
+        layers[f"fc{number}"] = nn.Linear(num_in, num_out)
+        if number < len(widths) - 1:
+            layers[f"relu{number}"] = nn.ReLU()
+    return nn.Sequential(layers)

@@ -20,13 +20,23 @@ class LowRankLinear(nn.Sequential):
 
     def __init__(self, first: nn.Linear, second: nn.Linear) -> None:
         super().__init__(first, second)
-        self.in_features = first.in_features
-        self.out_features = second.out_features
+
+    @property
+    def in_features(self) -> int:
+        """As of the first factor."""
+        return int(self.get_submodule("0").in_features)
+
+    @property
+    def out_features(self) -> int:
+        """As of the second factor."""
+        return int(self.get_submodule("1").out_features)
 
     def set_(self, A_OR: Tensor, B_RI: Tensor) -> None:
         """Puts the factors in, (out, rank) and (rank, in)."""
-        self[0].weight.data.copy_(B_RI)
-        self[1].weight.data.copy_(A_OR)
+        first, second = self
+        assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
+        first.weight.data.copy_(B_RI)
+        second.weight.data.copy_(A_OR)
 
 
 @final
@@ -42,8 +52,8 @@ class Factorize(Edit):
         dense = submodule(model, self.layer)
         if not isinstance(dense, nn.Linear):
             raise ShapeError(f"Factorize: {self.layer} is a {type(dense).__name__}; only a Linear can be factorized.")
-        like = {"device": dense.weight.device, "dtype": dense.weight.dtype}
-        first = nn.Linear(dense.in_features, self.rank, bias=False, **like)  # type: ignore[arg-type]
-        second = nn.Linear(self.rank, dense.out_features, bias=dense.bias is not None, **like)  # type: ignore[arg-type]
+        device, dtype = dense.weight.device, dense.weight.dtype
+        first = nn.Linear(dense.in_features, self.rank, bias=False, device=device, dtype=dtype)
+        second = nn.Linear(self.rank, dense.out_features, bias=dense.bias is not None, device=device, dtype=dtype)
         second.bias = dense.bias
         return replace(model, self.layer, LowRankLinear(first, second).train(dense.training))

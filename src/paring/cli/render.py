@@ -1,0 +1,87 @@
+"""Tables and progress on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from paring.core.measurement import Measurement
+from paring.report.results import Run, verdict_sentence
+from paring.run import Told
+
+NARROWEST = 132  # columns in a pipe or a log, where no terminal says how wide it is
+console = Console() if sys.stdout.isatty() else Console(width=NARROWEST)
+errors = Console(stderr=True)
+COLOURS = {"faster": "green", "slower": "red", "indistinguishable": "yellow", "baseline": "dim"}
+T = TypeVar("T")
+
+
+def follow(steps: Generator[Told, None, T], *, quiet: bool = False) -> T:
+    """Consumes a stream of what is being done, showing it as one live line, and returns what it returns."""
+    with _bar(quiet) as show:
+        while True:
+            try:
+                show(next(steps))
+            except StopIteration as end:
+                result: T = end.value
+                return result
+
+
+@contextmanager
+def _bar(quiet: bool) -> Iterator[Callable[[Told], None]]:
+    if quiet:
+        yield lambda told: None
+        return
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=errors, transient=True) as progress:
+        line = progress.add_task("starting", total=None)
+        yield lambda told: progress.update(
+            line,
+            description=f"{told.subject}: {told.progress.text}",
+            completed=told.progress.done,
+            total=told.progress.total or None,
+        )
+
+
+def results_table(run: Run) -> Table:
+    """Baseline and candidates: what each costs and gives."""
+    table = Table(title=f"{run.task}: the exported files", title_justify="left", header_style="bold")
+    table.add_column("candidate", overflow="fold")
+    for heading in (run.baseline.metric_name, "drop", "bytes", "p50 ms", "per s", "ratio", "99 % interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("engine", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for measured in run.rows:
+        table.add_row(*_cells(measured), style="bold" if measured.name == run.chosen else "")
+    return table
+
+
+def _cells(measured: Measurement) -> Sequence[str]:
+    shown = measured.headline or measured.quality
+    colour = COLOURS[measured.verdict]
+    outside = "" if measured.within_budget in (True, None) else " [red](outside budget)[/red]"
+    return (
+        measured.name + outside,
+        f"{shown.metric:.4f}",
+        f"{shown.drop:+.4f}",
+        f"{measured.file_bytes:,}",
+        f"{measured.latency_ms['p50']:.4f}",
+        f"{measured.throughput_per_s:,.0f}",
+        f"{measured.speedup.ratio:.2f}",
+        f"{measured.speedup.low:.2f}-{measured.speedup.high:.2f}",
+        str(measured.target),
+        f"[{colour}]{measured.verdict}[/{colour}]",
+    )
+
+
+def print_run(run: Run, folder: object) -> None:
+    """The table, the verdict, and where the files are."""
+    console.print(results_table(run))
+    console.print(verdict_sentence(run))
+    console.print(f"Files: {folder} (artifact/, results.json, report.html)", style="dim")

@@ -1,0 +1,51 @@
+"""The artifact: the measured file with its manifest, in a folder that needs no Paring to run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paring.core.candidate import Candidate
+from paring.engines import machine
+from paring.export.manifest import read_manifest, verify_artifact, write_manifest
+from paring.recipe_io import to_yaml
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A folder with `model.onnx` and `manifest.json`."""
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        """The file that runs in plain onnxruntime or openvino."""
+        return self.folder / "model.onnx"
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What it is, how it came about, what was measured of it. Raises CorruptFileError."""
+        return read_manifest(self.folder)
+
+    def verify(self) -> None:
+        """Raises CorruptFileError unless every file is the one that was exported."""
+        verify_artifact(self.folder)
+
+
+def write_artifact(candidate: Candidate, measured: Path, folder: Path, measurement: dict[str, Any]) -> Artifact:
+    """Copies the very file that was measured, `measured/model.onnx`, into `folder` and describes it there."""
+    shutil.copyfile(measured / "model.onnx", folder / "model.onnx")
+    (folder / "recipe.yaml").write_text(to_yaml(candidate.recipe), encoding="utf-8")
+    write_manifest(
+        folder,
+        recipe=to_yaml(candidate.recipe),
+        edits=[edit.to_json() for edit in candidate.edits],
+        machine=machine(),
+        declined=[[declined.layer, declined.reason] for declined in candidate.declined],
+        node_map=json.loads((measured / "nodes.json").read_text(encoding="utf-8")),
+        measurement=measurement,
+    )
+    return Artifact(folder)

@@ -1,0 +1,1 @@
+"""Judging: one candidate exported, checked and measured by its own file."""

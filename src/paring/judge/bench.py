@@ -1,0 +1,69 @@
+"""How files are measured: where, on what inputs, for how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from paring.core.target import Device, EngineName, Target
+from paring.core.task import Inputs, Task, tensors_of
+from paring.engines import installed_engines, precisions
+from paring.errors import EngineError
+
+
+@dataclass(frozen=True)
+class Bench:
+    """On which engines, with how many threads and at which batch size files are timed, and for how long.
+
+    `torch` stands for PyTorch eager, which is timed for comparison and never chosen: it runs no file.
+    """
+
+    engines: tuple[EngineName, ...] = ("onnxruntime", "openvino", "torch")
+    device: Device = "cpu"
+    threads: int = 1
+    batch_size: int = 1
+    blocks: int = 40
+    min_block_ms: float = 5.0
+
+    def targets(self) -> tuple[Target, ...]:
+        """Every Target a file runs on here: installed engines x the precisions this processor has.
+
+        Raises: EngineError if none of the engines is installed.
+        """
+        found = tuple(
+            Target(engine, precision, self.threads, self.batch_size, self.device, static_shapes=engine == "openvino")
+            for engine in self.engines
+            if engine in installed_engines() and engine != "torch"
+            for precision in precisions(engine)
+        )
+        if not found:
+            wanted = ", ".join(self.engines)
+            raise EngineError(f"none of the engines {wanted} runs files here. Run: pip install onnxruntime openvino")
+        return found
+
+    def conditions(self) -> dict[str, object]:
+        """What must agree for two measurements to stand in one table."""
+        return {
+            "engines": list(self.engines),
+            "device": self.device,
+            "threads": self.threads,
+            "batch_size": self.batch_size,
+        }
+
+
+def timed_inputs(task: Task, batch_size: int) -> Inputs:
+    """Real inputs of exactly `batch_size` rows: the first of calibration, repeated where there are too few."""
+    data = task.calibration if task.calibration is not None else task.validation
+    inputs, _ = next(iter(data))
+    sized = {name: _rows(tensor, batch_size) for name, tensor in tensors_of(inputs).items()}
+    if isinstance(inputs, Tensor):
+        return sized["inputs"]
+    if isinstance(inputs, tuple):
+        return tuple(sized.get(f"inputs[{i}]", value) for i, value in enumerate(inputs))
+    return {name: sized.get(name, value) for name, value in inputs.items()}
+
+
+def _rows(tensor: Tensor, count: int) -> Tensor:
+    return tensor[torch.arange(count) % len(tensor)].contiguous()

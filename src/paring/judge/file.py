@@ -1,0 +1,91 @@
+"""Measures a file that is simply there: no candidate, no baseline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from paring.core.check import check_task
+from paring.core.task import Task
+from paring.engines import FileSession, open_session
+from paring.engines.protocol import Array
+from paring.errors import EngineError
+from paring.export.manifest import verify_artifact
+from paring.judge.bench import Bench, timed_inputs
+from paring.measure.latency import interleave
+from paring.measure.memory import peak_memory_bytes
+from paring.measure.quality import file_inputs, file_outputs
+
+
+def measure_file(path: Path, bench: Bench, task: Task | None = None) -> dict[str, Any]:
+    """Bytes, and per Target latency, throughput, peak memory and (with a task) the metric on its headline split.
+
+    `path` is an .onnx file, or an artifact folder, whose checksums are verified first. Without a task the inputs are
+    zeros of the file's own shapes, free dimensions 1 and the batch as the bench says.
+    Raises: CorruptFileError, EngineError.
+    """
+    if path.is_dir():
+        verify_artifact(path)
+        path = path / "model.onnx"
+    if task is not None:
+        check_task(task)
+    sessions, inputs, refused = {}, {}, {}
+    for target in bench.targets():
+        try:
+            sessions[target] = open_session(path, target)
+        except EngineError as error:
+            refused[str(target)] = str(error)
+            continue
+        session = sessions[target]
+        inputs[target] = (
+            zeros(session, bench.batch_size)
+            if task is None
+            else file_inputs(session, timed_inputs(task, bench.batch_size))
+        )
+    if not sessions:
+        raise EngineError(next(iter(refused.values())))
+    runners = {str(target): session.prepare(inputs[target]) for target, session in sessions.items()}
+    samples = interleave(runners, blocks=bench.blocks, min_block_ms=bench.min_block_ms, threads=bench.threads)
+    rows = []
+    for target, session in sessions.items():
+        name = str(target)
+        metric = None
+        if task is not None:
+            metric = task.metric(*file_outputs(session, task.headline()[1]))
+        rows.append(
+            {
+                "name": name,
+                "engine": target.engine,
+                "precision": target.precision,
+                "threads": target.threads,
+                "batch_size": target.batch_size,
+                "latency_ms": samples.latency_ms(name),
+                "cpu_ms": samples.cpu_ms(name),
+                "throughput_per_s": samples.throughput_per_s(name, bench.batch_size),
+                "peak_memory_bytes": peak_memory_bytes(path, target, inputs[target]),
+                "metric": metric,
+            }
+        )
+    first = next(iter(sessions.values()))
+    return {
+        "path": str(path),
+        "file_bytes": path.stat().st_size,
+        "inputs": list(first.input_names),
+        "metric_name": None if task is None else task.metric.name,
+        "split": None if task is None else task.headline()[0],
+        "targets": rows,
+        "refused": refused,
+    }
+
+
+def zeros(session: FileSession, batch_size: int) -> dict[str, Array]:
+    """Zeros that fit the file: the first dimension `batch_size` where it is free, other free ones 1."""
+    arrays = {}
+    for spec in session.inputs:
+        if spec.shape is None:
+            raise EngineError(f"input {spec.name!r} has no known rank; give --task, so that real inputs are used.")
+        sizes = [size if size is not None else (1 if axis else batch_size) for axis, size in enumerate(spec.shape)]
+        arrays[spec.name] = np.zeros(sizes, spec.dtype)
+    return arrays

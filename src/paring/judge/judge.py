@@ -1,0 +1,191 @@
+"""Judges one candidate by its exported file: parity, quality and the clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from paring.compress import rebuild
+from paring.core.candidate import Candidate
+from paring.core.edit import Progress
+from paring.core.measurement import Measurement, Ratio, TargetTiming
+from paring.core.target import Target
+from paring.core.task import Inputs, Task
+from paring.engines import Session, open_session
+from paring.errors import EngineError, ParityError
+from paring.export.onnx import write_onnx
+from paring.export.verify import check_parity
+from paring.judge.bench import Bench, timed_inputs
+from paring.judge.record import MODEL, NODES, SAMPLES, Judged, save_measurement
+from paring.measure.eager import as_inputs, eager_session
+from paring.measure.latency import compare, interleave, noise_floor, verdict
+from paring.measure.macs import macs, num_params
+from paring.measure.memory import peak_memory_bytes
+from paring.measure.quality import file_inputs, file_outputs, quality
+from paring.measure.samples import Samples
+from paring.settings import changed_settings
+
+BASE, AGAIN, EAGER = "baseline", "baseline again", "eager baseline"
+NUM_STAGES = 5
+Answers = Mapping[Target, tuple[Tensor, Tensor]]
+
+
+def judge(
+    candidate: Candidate, task: Task, folder: Path, bench: Bench, baseline: Judged | None = None
+) -> Generator[Progress, None, Measurement]:
+    """Exports `candidate` into `folder`, checks and measures the file. Without `baseline` it is its own.
+
+    Writes model.onnx, nodes.json, samples.npz and measurement.json. A Target on which the file does not compute what
+    the model computes is refused and listed. Quality is on `validation`; `headline` looks at `test`.
+    Raises: ParityError if every Target refuses the file.
+    """
+    path, model = folder / MODEL, rebuild(candidate, task)
+    yield Progress(0, NUM_STAGES, "exporting")
+    (folder / NODES).write_text(json.dumps(write_onnx(model, task, path)), encoding="utf-8")
+    yield Progress(1, NUM_STAGES, "checking the file against the model")
+    parity, refused = _parity(path, model, task, bench)
+    yield Progress(2, NUM_STAGES, "quality of the file")
+    answers = {target: file_outputs(open_session(path, target), task.validation) for target in parity}
+    yield Progress(3, NUM_STAGES, "timing the file, interleaved with the baseline")
+    example = timed_inputs(task, bench.batch_size)
+    reference = _reference(baseline, path, tuple(parity), bench, example)
+    runners = {str(target): _runner(path, target, example) for target in parity}
+    runners |= _baseline_runners(reference, task, bench, example)
+    if "torch" in bench.engines:
+        runners["torch fp32"] = _eager_runner(task, model, bench, example)
+    samples = interleave(runners, blocks=bench.blocks, min_block_ms=bench.min_block_ms, threads=bench.threads)
+    samples.save(folder / SAMPLES)
+    best = _fastest(samples, tuple(parity))
+    yield Progress(4, NUM_STAGES, "memory of a fresh process")
+    outputs, targets = answers[best]
+    before = outputs if baseline is None else _outputs(baseline, task)
+    floor = noise_floor(samples, BASE, AGAIN)
+    measurement = Measurement(
+        name=candidate.name,
+        recipe=tuple(_words(step.name, changed_settings(step)) for step in candidate.recipe.passes),
+        metric_name=task.metric.name,
+        quality=quality(task.metric, before, outputs, targets, split="validation", seed=task.seed),
+        num_params=num_params(model),
+        macs=macs(model, task.example_inputs),
+        file_bytes=path.stat().st_size,
+        target=best,
+        latency_ms=samples.latency_ms(str(best)),
+        throughput_per_s=samples.throughput_per_s(str(best), bench.batch_size),
+        speedup=Ratio(1.0, 1.0, 1.0) if baseline is None else compare(samples, BASE, str(best)),
+        speedup_eager=compare(samples, EAGER, str(best)) if EAGER in samples.names else None,
+        verdict="baseline" if baseline is None else verdict(samples, BASE, str(best), floor),
+        noise_floor=floor,
+        targets=tuple(_timing(samples, target, task, before, answers, parity) for target in _timed(samples, parity)),
+        refused=refused,
+        peak_memory_bytes=peak_memory_bytes(path, best, file_inputs(open_session(path, best), example)),
+    )
+    save_measurement(measurement, folder)
+    return measurement
+
+
+def headline(judged: Judged, baseline: Judged, task: Task) -> Measurement:
+    """The measurement with its one look at `test` (at `validation`, and said so, where the task has no test)."""
+    split, data = task.headline()
+    before, _ = file_outputs(open_session(baseline.model, baseline.measurement.target), data)
+    after, targets = file_outputs(open_session(judged.model, judged.measurement.target), data)
+    return replace(
+        judged.measurement, headline=quality(task.metric, before, after, targets, split=split, seed=task.seed)
+    )
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """The baseline's file on the Target where it is fastest: what every candidate is timed against."""
+
+    path: Path
+    target: Target
+
+
+def _parity(path: Path, model: nn.Module, task: Task, bench: Bench) -> tuple[dict[Target, float], dict[str, str]]:
+    """The parity error per Target that computes what the model computes, and the reason per Target that does not."""
+    errors: dict[Target, float] = {}
+    refused: dict[str, str] = {}
+    for target in bench.targets():
+        try:
+            open_session(path, target)
+            session = open_session(path, replace(target, precision="fp32"), exact=True)
+            errors[target] = check_parity(session, model, task, where=f"the file in {target}")
+        except (EngineError, ParityError) as error:
+            refused[str(target)] = str(error)
+    if not errors:
+        raise ParityError(next(iter(refused.values())))
+    return errors, refused
+
+
+def _reference(
+    baseline: Judged | None, path: Path, targets: tuple[Target, ...], bench: Bench, example: Inputs
+) -> _Reference:
+    if baseline is not None:
+        return _Reference(baseline.model, baseline.measurement.target)
+    runners = {str(target): _runner(path, target, example) for target in targets}
+    first = interleave(
+        runners, blocks=max(4, bench.blocks // 4), min_block_ms=bench.min_block_ms, threads=bench.threads
+    )
+    return _Reference(path, _fastest(first, targets))
+
+
+def _baseline_runners(
+    reference: _Reference, task: Task, bench: Bench, example: Inputs
+) -> dict[str, Callable[[], object]]:
+    runners = {name: _runner(reference.path, reference.target, example) for name in (BASE, AGAIN)}
+    if "torch" in bench.engines:
+        runners[EAGER] = _eager_runner(task, task.model, bench, example)
+    return runners
+
+
+def _runner(path: Path, target: Target, example: Inputs) -> Callable[[], object]:
+    session: Session = open_session(path, target)
+    inputs = file_inputs(session, example)
+    if target.static_shapes:
+        session = open_session(path, target, static={name: array.shape for name, array in inputs.items()})
+    return session.prepare(inputs)
+
+
+def _eager_runner(task: Task, model: nn.Module, bench: Bench, example: Inputs) -> Callable[[], object]:
+    return eager_session(task, model, threads=bench.threads).prepare(as_inputs(example))
+
+
+def _fastest(samples: Samples, targets: tuple[Target, ...]) -> Target:
+    return min(targets, key=lambda target: (samples.latency_ms(str(target))["p50"], str(target)))
+
+
+def _outputs(baseline: Judged, task: Task) -> Tensor:
+    return file_outputs(open_session(baseline.model, baseline.measurement.target), task.validation)[0]
+
+
+def _timed(samples: Samples, parity: Mapping[Target, float]) -> tuple[Target, ...]:
+    first = next(iter(parity))
+    eager = Target("torch", "fp32", first.threads, first.batch_size)
+    return (*parity, eager) if str(eager) in samples.names else tuple(parity)
+
+
+def _timing(
+    samples: Samples, target: Target, task: Task, before: Tensor, answers: Answers, parity: Mapping[Target, float]
+) -> TargetTiming:
+    name, metric, drop = str(target), None, None
+    if target in answers:
+        outputs, targets = answers[target]
+        metric = task.metric(outputs, targets)
+        drop = task.metric.drop(task.metric(before, targets), metric)
+    rate = samples.throughput_per_s(name, target.batch_size)
+    return TargetTiming(target, samples.latency_ms(name), rate, samples.cpu_ms(name), metric, drop, parity.get(target))
+
+
+def _words(name: str, settings: Mapping[str, Any]) -> str:
+    """A step as it reads in a table: `prune.channels {pruning_ratio: 0.5}`."""
+    inner = ", ".join(f"{key}: {_value(value)}" for key, value in settings.items())
+    return f"{name} {{{inner}}}" if inner else name
+
+
+def _value(value: object) -> str:
+    return json.dumps(value).replace('"', "") if isinstance(value, dict | list) else str(value)

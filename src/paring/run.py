@@ -1,0 +1,113 @@
+"""Several recipes into one run folder: each judged by its file, one chosen, exported, and all of it reported."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+from paring.compress import compress_steps
+from paring.core.budget import Budget
+from paring.core.candidate import Candidate
+from paring.core.edit import Progress
+from paring.core.recipe import Recipe
+from paring.core.task import Task
+from paring.engines import machine
+from paring.errors import BudgetError, RecipeError
+from paring.export.artifact import write_artifact
+from paring.export.manifest import versions
+from paring.judge.bench import Bench
+from paring.judge.judge import headline, judge
+from paring.judge.record import Judged, load_measurement
+from paring.recipe_io import recipe_hash
+from paring.report.page import page
+from paring.report.results import Run, results, row
+from paring.select import select
+from paring.store import RunFolder, load_candidate, save_candidate, whole_folder, write_json, write_text
+
+BASELINE = Recipe((), "baseline")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is being done, for whoever shows progress: which candidate, which words, how far."""
+
+    subject: str
+    progress: Progress
+
+
+def run_recipes(
+    task: Task, recipes: Sequence[Recipe], folder: RunFolder, bench: Bench, budget: Budget, command: str = ""
+) -> Generator[Told, None, Run]:
+    """Compresses and judges each recipe, chooses by `validation`, looks at `test` once, writes artifact and report.
+
+    Whole candidates already in the folder are taken as they are. Returns the Run; results.json and report.html are
+    written in any case, the artifact only if a candidate stays inside the budget.
+    Raises: BudgetError after everything is written if none does.
+    """
+    for position, recipe in enumerate((BASELINE, *recipes)):
+        recipe.check(task)
+        if str(recipe) in {str(other) for other in (BASELINE, *recipes)[:position]}:
+            raise RecipeError(f"two recipes are called {str(recipe)!r}; give each a name of its own.")
+    baseline = yield from _judged(task, BASELINE, folder, bench, None)
+    judged = []
+    for recipe in recipes:
+        judged.append((yield from _judged(task, recipe, folder, bench, baseline)))
+    miss: BudgetError | None = None
+    chosen: str | None = None
+    try:
+        chosen = select([one.measurement for one in judged], budget).name
+    except BudgetError as error:
+        miss = error
+    yield Told("run", Progress(0, 1, f"the one look at {task.headline()[0]}"))
+    final = [
+        replace(one, measurement=replace(headline(one, baseline, task), within_budget=budget.allows(one.measurement)))
+        for one in (baseline, *judged)
+    ]
+    run = Run(
+        task=task.name,
+        baseline=final[0].measurement,
+        candidates=tuple(one.measurement for one in final[1:]),
+        chosen=chosen,
+        machine=machine(),
+        versions=versions(),
+        command=command,
+    )
+    for one in final:
+        if one.measurement.name == chosen:
+            with whole_folder(folder.artifact) as partial:
+                write_artifact(one.candidate, one.folder, partial, row(one.measurement))
+    write_json(folder.path / "results.json", results(run))
+    write_text(folder.path / "report.html", page(run))
+    if miss is not None:
+        raise miss
+    return run
+
+
+def _judged(
+    task: Task, recipe: Recipe, folder: RunFolder, bench: Bench, baseline: Judged | None
+) -> Generator[Told, None, Judged]:
+    name, final = str(recipe), folder.candidate(recipe_hash(recipe))
+    if final.is_dir():
+        candidate = replace(load_candidate(final), recipe=recipe)
+        return Judged(candidate, final, replace(load_measurement(final), name=name))
+    candidate = yield from _compressed(task, recipe)
+    with whole_folder(final) as partial:
+        save_candidate(candidate, partial)
+        steps = judge(candidate, task, partial, bench, baseline)
+        while True:
+            try:
+                yield Told(name, next(steps))
+            except StopIteration as end:
+                return Judged(candidate, final, end.value)
+
+
+def _compressed(task: Task, recipe: Recipe) -> Generator[Told, None, Candidate]:
+    steps = compress_steps(task, recipe)
+    while True:
+        try:
+            step, outcome = next(steps)
+        except StopIteration as end:
+            candidate: Candidate = end.value
+            return candidate
+        progress = outcome if isinstance(outcome, Progress) else Progress(0, 0, type(outcome).__name__)
+        yield Told(str(recipe), replace(progress, text=f"{step.name}: {progress.text}"))

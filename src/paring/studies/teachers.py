@@ -1,0 +1,47 @@
+"""Teachers for the studies: trained once by the library's own loop, cached, and reused."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from paring.core.edit import Progress
+from paring.core.objective import Supervised
+from paring.core.task import Task
+from paring.store import fingerprint
+from paring.train import Training, fit
+
+
+def trained(task: Task, training: Training, *, cache: bool = True) -> Generator[Progress, None, Task]:
+    """The task with its model trained by `training`; taken from the cache where the same training was done before.
+
+    The cache key covers the untrained weights, the data, the seed and the settings, so it never serves another net.
+    """
+    key = hashlib.sha256(f"{fingerprint(task)} {training} {torch.__version__}".encode()).hexdigest()[:16]
+    path = cache_folder() / f"{task.name}-{key}.safetensors"
+    model = copy.deepcopy(task.model)
+    if cache and path.is_file():
+        yield Progress(1, 1, f"teacher from {path}")
+        model.load_state_dict(load_file(path))
+        return replace(task, model=model.eval())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(task.seed)
+        yield from fit(model, task, Supervised(), training)
+    if cache:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        save_file(model.state_dict(), partial)
+        partial.replace(path)
+    return replace(task, model=model.eval())
+
+
+def cache_folder() -> Path:
+    """Where teachers are kept: `$XDG_CACHE_HOME/paring/teachers`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "paring" / "teachers"
