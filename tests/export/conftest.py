@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from paring import Edit, Task, batches
 from paring.export.onnx import NodeMap, write_onnx
 from paring.quantize.static import Static
-from tests.nets import dict_task, vector_task
+from tests.nets import dict_task, image_task, vector_task
 
 
 class ConvNet(nn.Module):
@@ -67,14 +67,18 @@ def make(name: str) -> tuple[Task, nn.Module]:
     net, _, kind = name.partition(" ")
     if net == "conv":
         task = task_of(ConvNet(), torch.randn(32, 1, 8, 8))
+    elif net == "residual":
+        task = image_task()
     elif net == "mlp":
         task = task_of(Mlp(), torch.randn(32, 12))
     else:
         task = dict_task()
-    return task, (quantized(task) if kind == "int8" else task.model)
+    if kind == "float":
+        return task, task.model
+    return task, quantized(task, Static(weight_range="full") if kind == "int8 full" else None)
 
 
-CASES = ("conv float", "conv int8", "mlp int8", "dict int8")
+CASES = ("conv float", "conv int8", "mlp int8", "dict int8", "residual int8 full")
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,7 @@ def write_onnx(model: nn.Module, task: Task, path: str | Path) -> NodeMap:
     _check_dynamic(program, names, task.dynamic_dims)
     proto = _converted(program, names)
     _refuse_float_weights(proto)
+    _unshare_zero_points(proto.graph)
     node_map = _stripped(proto)
     if (size := proto.ByteSize()) > LARGEST:
         raise ExportError(f"{path}: the file would be {size} bytes, and ONNX holds at most 2 GB. Compress further.")
@@ -123,6 +124,22 @@ def _refuse_float_weights(proto: onnx.ModelProto) -> None:
                 f"{node.input[0]}: a float weight behind a quantizer would ship as fp32 and run as fp32. "
                 "Store its integers first (QuantizeWeight)."
             )
+
+
+def _unshare_zero_points(graph: onnx.GraphProto) -> None:
+    """One zero point a weight: the exporter merges equal ones, and ONNX Runtime's `session.x64quantprecision` then
+    turns the same one unsigned twice and refuses the file."""
+    stored = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT8}
+    seen: set[str] = set()
+    for node in graph.node:
+        if node.op_type != "DequantizeLinear" or node.input[0] not in stored or node.input[2] not in stored:
+            continue
+        name = node.input[2]
+        if name in seen:
+            node.input[2] = f"{node.input[0]}.zero_point"
+            graph.initializer.add().CopyFrom(stored[name])
+            graph.initializer[-1].name = node.input[2]
+        seen.add(name)
 
 
 def _stripped(proto: onnx.ModelProto) -> NodeMap:
