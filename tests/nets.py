@@ -89,8 +89,7 @@ def dict_task(seed: int = 0) -> Task:
     model = DictNet().eval()
     inputs = {"tokens": torch.randint(0, 20, (96, 6)), "mask": torch.ones(96, 6)}
     targets = inputs["tokens"][:, 0] % 4
-    task = _task("dict", model, inputs, targets, {name: value[:2] for name, value in inputs.items()})
-    return task
+    return _task("dict", model, inputs, targets, {name: value[:2] for name, value in inputs.items()})
 
 
 def _task(name: str, model: nn.Module, inputs, targets: Tensor, example) -> Task:  # type: ignore[no-untyped-def]

@@ -27,8 +27,9 @@ def open_session(path: str | Path, target: Target, *, exact: bool = False, stati
     """The file at `path`, ready to run as `target` says.
 
     Args:
-        exact: the setting under which parity is checked: fp32, and integer products that cannot saturate. Slower on an
-            x86 processor without VNNI, where the shipped setting may answer something else than the file says.
+        exact: the setting under which parity is checked: fp32, and in ONNX Runtime integer products that cannot
+            saturate, slower on an x86 processor without VNNI. OpenVINO has no such setting: there, full-range int8
+            weights may saturate on such a processor, and parity then refuses the file.
         static: a shape for every input, fixed at load. OpenVINO is 1.1-1.2 times faster so; ONNX Runtime runs the
             dynamic file either way and ignores it.
     Raises: EngineError for an engine that is not installed, lacks the precision or refuses the file; CorruptFileError

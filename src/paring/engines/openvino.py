@@ -12,7 +12,6 @@ import numpy as np
 
 from paring.core.target import Target
 from paring.engines.inputs import fitted
-from paring.engines.processor import has_vnni
 from paring.engines.protocol import Array, Arrays, InputSpec, Shapes, shown
 from paring.errors import CorruptFileError, EngineError
 
@@ -80,7 +79,8 @@ def load_plugin() -> None:
 
 def settings(target: Target, *, exact: bool) -> dict[str, Any]:
     """Every setting that changes time or numbers, none left to the engine's default."""
-    chosen: dict[str, Any] = {
+    # No exact integers without VNNI: LP_TRANSFORMS_MODE=NO computes `x + constant` behind a quantizer wrongly (2026.4).
+    return {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": target.threads,
@@ -88,10 +88,6 @@ def settings(target: Target, *, exact: bool) -> dict[str, Any]:
         "ENABLE_CPU_PINNING": False,  # who measures pins
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
     }
-    if exact and not has_vnni():
-        # Without VNNI its u8 x s8 kernels saturate in 16 bits; this keeps the dequantized graph in fp32 instead.
-        chosen["LP_TRANSFORMS_MODE"] = "NO"
-    return chosen
 
 
 def open_openvino(path: Path, target: Target, *, exact: bool, static: Shapes | None) -> OpenVinoSession:

@@ -24,19 +24,23 @@ class LowRankLinear(nn.Sequential):
     @property
     def in_features(self) -> int:
         """As of the first factor."""
-        return int(self.get_submodule("0").in_features)
+        return self._factors()[0].in_features
 
     @property
     def out_features(self) -> int:
         """As of the second factor."""
-        return int(self.get_submodule("1").out_features)
+        return self._factors()[1].out_features
 
     def set_(self, A_OR: Tensor, B_RI: Tensor) -> None:
         """Puts the factors in, (out, rank) and (rank, in)."""
-        first, second = self
-        assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
+        first, second = self._factors()
         first.weight.data.copy_(B_RI)
         second.weight.data.copy_(A_OR)
+
+    def _factors(self) -> tuple[nn.Linear, nn.Linear]:
+        first, second = self
+        assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
+        return first, second
 
 
 @final
