@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from paring.compress import compress, rebuild
+from paring.candidates import compress, rebuild
 from paring.core.edit import Changed
 from paring.core.objective import Supervised
 from paring.core.recipe import Recipe

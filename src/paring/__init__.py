@@ -13,12 +13,22 @@ _HOMES = {
     "core.metric": ("Metric",),
     "core.recipe": ("Pass", "Recipe"),
     "core.edit": ("Changed", "Declined", "Edit", "Progress"),
+    "core.objective": ("Objective",),
     "core.candidate": ("Candidate",),
     "core.target": ("Target",),
     "core.measurement": ("Measurement",),
     "core.budget": ("Budget",),
+    "core.check": ("check_task",),
+    "candidates": ("compress", "rebuild"),
     "data.batches": ("batches",),
     "errors": ("BudgetError", "OrderError", "ParingError"),
+    "artifacts.artifact": ("Artifact",),
+    "judge.bench": ("Bench",),
+    "recipe_io": ("read_recipe",),
+    "run": ("run_recipes",),
+    "choice": ("select",),
+    "ship": ("export",),
+    "store": ("load_candidate", "open_run"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
-from paring.compress import compress_steps
+from paring.artifacts.artifact import write_artifact
+from paring.artifacts.manifest import versions
+from paring.candidates import compress_steps
+from paring.choice import select
 from paring.core.budget import Budget
-from paring.core.candidate import Candidate
-from paring.core.edit import Progress
-from paring.core.recipe import Recipe
+from paring.core.edit import Progress, Step
+from paring.core.recipe import Pass, Recipe
+from paring.core.stream import told
 from paring.core.task import Task
 from paring.engines import machine
 from paring.errors import BudgetError, RecipeError
-from paring.export.artifact import write_artifact
-from paring.export.manifest import versions
 from paring.judge.bench import Bench
 from paring.judge.judge import headline, judge
 from paring.judge.record import Judged, load_measurement
 from paring.recipe_io import recipe_hash
 from paring.report.page import page
 from paring.report.results import Run, results, row
-from paring.select import select
 from paring.store import RunFolder, load_candidate, save_candidate, whole_folder, write_json, write_text
 
 BASELINE = Recipe((), "baseline")
@@ -90,24 +90,13 @@ def _judged(
     if final.is_dir():
         candidate = replace(load_candidate(final), recipe=recipe)
         return Judged(candidate, final, replace(load_measurement(final), name=name))
-    candidate = yield from _compressed(task, recipe)
+    candidate = yield from told(compress_steps(task, recipe), lambda step: _step_words(name, *step))
     with whole_folder(final) as partial:
         save_candidate(candidate, partial)
-        steps = judge(candidate, task, partial, bench, baseline)
-        while True:
-            try:
-                yield Told(name, next(steps))
-            except StopIteration as end:
-                return Judged(candidate, final, end.value)
+        measured = yield from told(judge(candidate, task, partial, bench, baseline), lambda stage: Told(name, stage))
+    return Judged(candidate, final, measured)
 
 
-def _compressed(task: Task, recipe: Recipe) -> Generator[Told, None, Candidate]:
-    steps = compress_steps(task, recipe)
-    while True:
-        try:
-            step, outcome = next(steps)
-        except StopIteration as end:
-            candidate: Candidate = end.value
-            return candidate
-        progress = outcome if isinstance(outcome, Progress) else Progress(0, 0, type(outcome).__name__)
-        yield Told(str(recipe), replace(progress, text=f"{step.name}: {progress.text}"))
+def _step_words(name: str, step: Pass, outcome: Step) -> Told:
+    progress = outcome if isinstance(outcome, Progress) else Progress(0, 0, type(outcome).__name__)
+    return Told(name, replace(progress, text=f"{step.name}: {progress.text}"))

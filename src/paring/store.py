@@ -21,12 +21,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from paring.artifacts.atomic import write_atomically
 from paring.core.candidate import Candidate
 from paring.core.check import SPLITS
 from paring.core.edit import Declined, Edit
 from paring.core.task import Task, tensors_of
 from paring.errors import CorruptFileError, RunFolderError
-from paring.export.atomic import write_atomically
 from paring.graph.state import take_state
 from paring.recipe_io import read_recipe, recipe_hash, to_yaml
 

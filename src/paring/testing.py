@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from paring.compress import compress, rebuild
+from paring.artifacts.onnx import write_onnx
+from paring.artifacts.verify import check_parity
+from paring.candidates import compress, rebuild
 from paring.core.candidate import Candidate
 from paring.core.edit import Edit
 from paring.core.recipe import Pass, Recipe
 from paring.core.target import Target
 from paring.core.task import Batch, Task
 from paring.engines import installed_engines, open_session
-from paring.export.onnx import write_onnx
-from paring.export.verify import check_parity
 from paring.graph.state import named_tensors
 from paring.recipe_io import parse_recipe, to_yaml
 from paring.store import load_candidate, save_candidate

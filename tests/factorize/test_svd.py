@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from paring.compress import compress, rebuild
+from paring.candidates import compress, rebuild
 from paring.core.recipe import Recipe
 from paring.errors import OrderError, SettingError, ShapeError
 from paring.factorize.rank import Energy, Rank, Ratio

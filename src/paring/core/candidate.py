@@ -13,7 +13,7 @@ from paring.core.recipe import Recipe
 
 @dataclass(frozen=True)
 class Candidate:
-    """Recipe, edit log and state. `paring.compress.rebuild(candidate, task)` gives the model.
+    """Recipe, edit log and state. `paring.candidates.rebuild(candidate, task)` gives the model.
 
     `state` holds every parameter and buffer once, persistent or not; `aliases` maps the further names of a shared
     tensor to the name under which it stands in `state`.

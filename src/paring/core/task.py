@@ -93,6 +93,10 @@ class Task:
         """The tensor to score, for one batch."""
         return self.output(call(model, inputs))
 
+    def real_inputs(self) -> Batches:
+        """Batches to try a file on: `calibration`, or `validation` where there is none."""
+        return self.validation if self.calibration is None else self.calibration
+
     def headline(self) -> tuple[str, Batches]:
         """The split that the headline figure comes from: `test`, or `validation` where there is none."""
         return ("validation", self.validation) if self.test is None else ("test", self.test)

@@ -54,9 +54,8 @@ class Bench:
 
 
 def timed_inputs(task: Task, batch_size: int) -> Inputs:
-    """Real inputs of exactly `batch_size` rows: the first of calibration, repeated where there are too few."""
-    data = task.calibration if task.calibration is not None else task.validation
-    inputs, _ = next(iter(data))
+    """Real inputs of exactly `batch_size` rows: the task's first, repeated where there are too few."""
+    inputs, _ = next(iter(task.real_inputs()))
     sized = {name: _rows(tensor, batch_size) for name, tensor in tensors_of(inputs).items()}
     if isinstance(inputs, Tensor):
         return sized["inputs"]

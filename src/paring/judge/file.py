@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from paring.artifacts.manifest import verify_artifact
 from paring.core.check import check_task
 from paring.core.task import Task
 from paring.engines import FileSession, open_session
 from paring.engines.protocol import Array
 from paring.errors import EngineError
-from paring.export.manifest import verify_artifact
 from paring.judge.bench import Bench, timed_inputs
 from paring.measure.latency import interleave
 from paring.measure.memory import peak_memory_bytes

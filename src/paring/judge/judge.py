@@ -10,7 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from paring.compress import rebuild
+from paring.artifacts.onnx import write_onnx
+from paring.artifacts.verify import check_parity
+from paring.candidates import rebuild
 from paring.core.candidate import Candidate
 from paring.core.edit import Progress
 from paring.core.measurement import Measurement, Ratio, TargetTiming
@@ -18,8 +20,6 @@ from paring.core.target import Target
 from paring.core.task import Inputs, Task
 from paring.engines import Session, open_session
 from paring.errors import EngineError, ParityError
-from paring.export.onnx import write_onnx
-from paring.export.verify import check_parity
 from paring.judge.bench import Bench, timed_inputs
 from paring.judge.record import MODEL, NODES, SAMPLES, Judged, save_measurement
 from paring.measure.eager import as_inputs, eager_session

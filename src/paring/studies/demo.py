@@ -12,6 +12,7 @@ from torch import nn
 
 from paring.core.budget import Budget
 from paring.core.recipe import Recipe
+from paring.core.stream import told
 from paring.core.task import Task
 from paring.data.batches import batches
 from paring.data.digits import digits
@@ -72,13 +73,8 @@ def demo(dataset: str, data: Path | None, out: Path, bench: Bench, command: str)
     if dataset not in SETUPS:
         raise UnknownNameError("dataset", dataset, SETUPS, "--dataset")
     setup = SETUPS[dataset]
-    steps = trained(untrained_task(dataset, data), setup.training)
-    while True:
-        try:
-            yield Told("teacher", next(steps))
-        except StopIteration as end:
-            task: Task = end.value
-            break
+    training = trained(untrained_task(dataset, data), setup.training)
+    task: Task = yield from told(training, lambda progress: Told("teacher", progress))
     folder = open_run(out, task, bench.conditions())
     return (yield from run_recipes(task, recipes(setup), folder, bench, setup.budget, command))
 

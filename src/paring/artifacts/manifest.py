@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from paring.artifacts.atomic import write_atomically
 from paring.errors import CorruptFileError
-from paring.export.atomic import write_atomically
 
 MANIFEST = "manifest.json"
 FORMAT = 1

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paring.artifacts.manifest import read_manifest, verify_artifact, write_manifest
 from paring.core.candidate import Candidate
 from paring.engines import machine
-from paring.export.manifest import read_manifest, verify_artifact, write_manifest
 from paring.recipe_io import to_yaml
 
 

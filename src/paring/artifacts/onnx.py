@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
+from paring.artifacts.atomic import write_atomically
 from paring.core.task import Inputs, Task, tensors_of
 from paring.errors import ExportError
-from paring.export.atomic import write_atomically
 from paring.graph.quantized import freeze_quantizers
 from paring.graph.trace import export_arguments, quiet, reason_of
 

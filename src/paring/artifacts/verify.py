@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from paring.core.task import Inputs, Task, tensors_of
+from paring.core.task import Task
 from paring.engines.protocol import Session
-from paring.errors import MissingError, ParityError
+from paring.errors import ParityError
 from paring.graph.quantized import has_quantizer
+from paring.measure.quality import file_inputs
 
 FLOAT_TOLERANCE = 1e-4  # rounding of fp32 sums in another order
 QUANTIZED_TOLERANCE = 2e-2  # a few activations on a rounding border that fall to the other side
@@ -23,21 +24,19 @@ NUM_BATCHES = 2
 def check_parity(
     session: Session, model: nn.Module, task: Task, *, where: str = "the file", num_batches: int = NUM_BATCHES
 ) -> float:
-    """The worst error of the file against `model` over the first calibration batches, as `relative_error` gives it.
+    """The worst `relative_error` of the file against `model` over the first batches of `task.real_inputs()`.
 
     The tolerance is that of `tolerance_of(model)`. Open the session with `exact=True`.
-    Raises: ParityError with the figures in one line; MissingError if the task has no calibration.
+    Raises: ParityError with the figures in one line.
     """
-    if task.calibration is None:
-        raise MissingError("parity is checked on task.calibration, and the task has none. Give Task(calibration=...).")
     expected, got = [], []
     was_training = model.training
     model.eval()
     try:
-        for inputs, _ in islice(iter(task.calibration), num_batches):
+        for inputs, _ in islice(iter(task.real_inputs()), num_batches):
             with torch.no_grad():
                 expected.append(task.predict(model, inputs).numpy())
-            got.append(session.run(feed(inputs, session.input_names))[0])
+            got.append(session.run(file_inputs(session, inputs))[0])
     finally:
         model.train(was_training)
     return compare(got, expected, tolerance_of(model), where)
@@ -77,14 +76,3 @@ def tolerance_of(model: nn.Module) -> float:
     """What `check_parity` allows: more where activations are rounded."""
     is_quantized = any(has_quantizer(module) for module in model.modules())
     return QUANTIZED_TOLERANCE if is_quantized else FLOAT_TOLERANCE
-
-
-def feed(inputs: Inputs, names: Sequence[str]) -> dict[str, NDArray[np.generic]]:
-    """One batch's inputs as the file takes them: by key for a dict, else in order. names: the file's, in its order.
-
-    Example: (ids (8, 16), mask (8, 16)), ("ids", "mask") -> {"ids": array (8, 16), "mask": array (8, 16)}.
-    """
-    tensors = {name: tensor.detach().cpu().numpy() for name, tensor in tensors_of(inputs).items()}
-    if set(names) <= tensors.keys():
-        return {name: tensors[name] for name in names}
-    return dict(zip(names, tensors.values(), strict=True))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from paring.artifacts.atomic import write_atomically
+from paring.artifacts.manifest import read_manifest, verify_artifact, write_manifest
 from paring.errors import CorruptFileError, ExportError
-from paring.export.atomic import write_atomically
-from paring.export.manifest import read_manifest, verify_artifact, write_manifest
 
 
 @pytest.fixture
@@ -71,5 +71,5 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_needs_no_torch() -> None:
-    code = "import sys, paring.export.manifest; print('torch' in sys.modules)"
+    code = "import sys, paring.artifacts.manifest; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from paring.artifacts.onnx import input_names, write_onnx
 from paring.errors import ExportError
-from paring.export.onnx import input_names, write_onnx
 from paring.graph.quantized import QuantizedLayer
-from tests.export.conftest import CASES, Exported, Mlp, make, task_of
+from tests.artifacts.conftest import CASES, Exported, Mlp, make, task_of
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from paring import Edit, Task, batches
-from paring.export.onnx import NodeMap, write_onnx
+from paring.artifacts.onnx import NodeMap, write_onnx
 from paring.quantize.static import Static
 from tests.nets import dict_task, image_task, vector_task
 

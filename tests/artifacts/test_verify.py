@@ -9,13 +9,12 @@ import onnx
 import onnxruntime
 import openvino
 import pytest
-import torch
 
+from paring.artifacts.verify import check_parity, compare, relative_error
 from paring.core.target import EngineName, Target
 from paring.engines import has_vnni, open_session
 from paring.errors import ParityError
-from paring.export.verify import check_parity, compare, feed, relative_error
-from tests.export.conftest import CASES, Exported
+from tests.artifacts.conftest import CASES, Exported
 
 ENGINES: tuple[EngineName, ...] = ("onnxruntime", "openvino")
 LAYERS = {"conv int8": (3, 2), "mlp int8": (0, 3), "dict int8": (0, 2)}  # convolutions, linears
@@ -81,10 +80,3 @@ def test_compare_takes_the_worst_batch_and_refuses_other_shapes_and_nan() -> Non
         compare([one, one[:, 0]], [one, one], 0.1)
     with pytest.raises(ParityError, match="nan relative"):
         compare([one * np.nan], [one], 0.1)
-
-
-def test_feed_goes_by_name_or_in_order() -> None:
-    a, b = torch.zeros(2, 1), torch.ones(2, 1)
-    assert feed({"b": b, "a": a, "flag": True}, ("a", "b"))["b"].tolist() == [[1.0], [1.0]]
-    assert list(feed((a, b), ("x", "y"))) == ["x", "y"] and feed((a, b), ("x", "y"))["y"].sum() == 2
-    assert feed(b, ("inputs",))["inputs"].sum() == 2

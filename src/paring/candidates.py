@@ -11,6 +11,7 @@ from torch import nn
 from paring.core.candidate import Candidate
 from paring.core.edit import Changed, Declined, Edit, Step
 from paring.core.recipe import Pass, Recipe
+from paring.core.stream import drain
 from paring.core.task import Task
 from paring.errors import NothingToDoError
 from paring.graph.state import meta_copy, put_state, take_state
@@ -22,13 +23,7 @@ def compress(task: Task, recipe: Recipe) -> Candidate:
     Raises: MissingError before any work if the task lacks what a pass needs, and whatever a pass raises.
     Example: `compress(task, Recipe((Channels(pruning_ratio=0.5), Finetune(epochs=3), Static())))`.
     """
-    steps = compress_steps(task, recipe)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            candidate: Candidate = end.value
-            return candidate
+    return drain(compress_steps(task, recipe))
 
 
 def compress_steps(task: Task, recipe: Recipe) -> Generator[tuple[Pass, Step], None, Candidate]:

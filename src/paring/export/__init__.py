@@ -1,1 +1,0 @@
-"""Writing, verifying and describing the file that ships."""
