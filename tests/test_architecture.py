@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import paring
+
 SOURCE = Path(__file__).parents[1] / "src" / "paring"
 
 # Low to high: a file may import from its own layer and from those below.
@@ -101,3 +103,15 @@ def test_import_paring_loads_nothing_heavy() -> None:
 def test_public_names_are_all_there() -> None:
     code = "import paring; print(sorted(paring.__all__) == sorted(n for n in paring.__all__ if getattr(paring, n)))"
     assert in_fresh_python(code) == "True"
+
+
+def test_no_public_verb_shares_its_name_with_a_module() -> None:
+    modules = {path.stem for path in SOURCE.iterdir()}
+    assert not modules & set(paring.__all__), "the module would hide the verb once it is imported"
+
+
+def test_type_checkers_see_the_same_public_names() -> None:
+    tree = ast.parse((SOURCE / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {alias.asname for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert seen == set(paring.__all__)

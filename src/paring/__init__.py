@@ -6,7 +6,37 @@ The public names load on first use, so that `import paring` is fast and `paring.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from paring.artifacts.artifact import Artifact as Artifact
+    from paring.candidates import compress as compress
+    from paring.candidates import rebuild as rebuild
+    from paring.choice import select as select
+    from paring.core.budget import Budget as Budget
+    from paring.core.candidate import Candidate as Candidate
+    from paring.core.check import check_task as check_task
+    from paring.core.edit import Changed as Changed
+    from paring.core.edit import Declined as Declined
+    from paring.core.edit import Edit as Edit
+    from paring.core.edit import Progress as Progress
+    from paring.core.measurement import Measurement as Measurement
+    from paring.core.metric import Metric as Metric
+    from paring.core.objective import Objective as Objective
+    from paring.core.recipe import Pass as Pass
+    from paring.core.recipe import Recipe as Recipe
+    from paring.core.target import Target as Target
+    from paring.core.task import Task as Task
+    from paring.data.batches import batches as batches
+    from paring.errors import BudgetError as BudgetError
+    from paring.errors import OrderError as OrderError
+    from paring.errors import ParingError as ParingError
+    from paring.judge.bench import Bench as Bench
+    from paring.recipe_io import read_recipe as read_recipe
+    from paring.run import run_recipes as run_recipes
+    from paring.ship import export as export
+    from paring.store import load_candidate as load_candidate
+    from paring.store import open_run as open_run
 
 _HOMES = {
     "core.task": ("Task",),
