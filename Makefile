@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install demo test check conformance bench docs clean
+.PHONY: install demo test check conformance clean
 install: $(STAMP)
 
 $(STAMP): constraints.txt pyproject.toml

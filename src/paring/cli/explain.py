@@ -11,7 +11,8 @@ from paring.errors import UnknownNameError
 from paring.settings import plain, value_classes
 
 SHARED = ("include", "exclude", "on_unsupported")
-PAPER = re.compile(r"\(([^()]*(?:arXiv:|doi:|\d{4})[^()]*)\)")
+CITATION = re.compile(r" \([^()]*(?:arXiv:|doi:)[^()]*\)")
+PAPER = re.compile(r"Reference: (.+?\S(?:\d|v\d))\.?(?: [A-Z]|$)|\(([^()]*(?:arXiv:|doi:)[^()]*)\)")
 
 
 def all_techniques() -> list[dict[str, Any]]:
@@ -33,14 +34,19 @@ def describe(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "kind": kind,
-        "summary": re.split(r"(?<=[.:])\s", text)[0],
+        "summary": summary_of(text),
         "description": text,
-        "paper": paper.group(1) if paper else None,
+        "paper": (paper.group(1) or paper.group(2)) if paper else None,
         "needs": sorted(cls.needs),
         "structural": getattr(cls, "structural", None),
         "settings": settings_of(cls),
         "cannot_follow": dict(getattr(cls, "cannot_follow", {})),
     }
+
+
+def summary_of(text: str) -> str:
+    """The first sentence, without its citation."""
+    return re.split(r"(?<=\.)\s", CITATION.sub("", text))[0]
 
 
 def settings_of(cls: type[Any]) -> list[dict[str, Any]]:

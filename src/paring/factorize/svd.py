@@ -20,7 +20,7 @@ from paring.numerics.factor import break_even_rank, truncated_svd
 @final
 @dataclass(frozen=True)
 class Svd(Pass):
-    """Each Linear becomes two thinner ones, optimal in the weights' own norm (Eckart and Young 1936).
+    """Each Linear becomes two thinner ones, optimal in the weights' own norm (Eckart and Young 1936, doi:10.1007/BF02288367).
 
     A rank at which the two factors hold as many numbers as the dense layer is declined: it would only add a call.
     """
