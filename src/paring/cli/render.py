@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -15,6 +16,7 @@ from paring.core.measurement import Measurement
 from paring.report.results import Run, verdict_sentence
 from paring.run import Told
 
+LOG_EVERY_S = 5.0
 NARROWEST = 132  # columns in a pipe or a log, where no terminal says how wide it is
 console = Console() if sys.stdout.isatty() else Console(width=NARROWEST)
 errors = Console(stderr=True)
@@ -38,6 +40,9 @@ def _bar(quiet: bool) -> Iterator[Callable[[Told], None]]:
     if quiet:
         yield lambda told: None
         return
+    if not errors.is_terminal:
+        yield _Log()
+        return
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=errors, transient=True) as progress:
         line = progress.add_task("starting", total=None)
@@ -47,6 +52,20 @@ def _bar(quiet: bool) -> Iterator[Callable[[Told], None]]:
             completed=told.progress.done,
             total=told.progress.total or None,
         )
+
+
+class _Log:
+    """A line now and then where there is no terminal to draw on."""
+
+    def __init__(self) -> None:
+        self.started = self.last = time.monotonic()
+
+    def __call__(self, told: Told) -> None:
+        now = time.monotonic()
+        if now - self.last >= LOG_EVERY_S:
+            self.last = now
+            share = f" ({told.progress.done}/{told.progress.total})" if told.progress.total else ""
+            errors.print(f"{now - self.started:6.0f} s  {told.subject}: {told.progress.text}{share}", highlight=False)
 
 
 def results_table(run: Run) -> Table:
