@@ -18,8 +18,9 @@ LAYERS = [
     {"errors"},
     {"core", "numerics", "data"},
     {"graph", "engines"},
-    {"train"},
-    {"prune", "factorize", "quantize", "distill", "finetune", "measure"},
+    {"train", "measure"},
+    {"clock"},
+    {"prune", "factorize", "quantize", "distill", "finetune"},
     {"catalog"},
     {"settings"},
     {"recipe_io"},
@@ -34,7 +35,9 @@ LAYERS = [
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 METHODS = {"prune", "factorize", "quantize", "distill"}
 # Values and nets that several methods of one family share; no method of its own.
-SHARED_WITHIN = {"paring.factorize.rank"}
+SHARED_WITHIN = {
+    *(f"paring.factorize.{shared}" for shared in ("rank", "by_clock", "view", "options", "calibrated", "fisher")),
+}
 
 
 def sources() -> list[Path]:

@@ -13,6 +13,10 @@ PASSES = {
     "prune.magnitude": "Magnitude",
     "prune.channels": "Channels",
     "factorize.svd": "Svd",
+    "factorize.whitened_svd": "WhitenedSvd",
+    "factorize.tucker": "Tucker",
+    "factorize.spatial": "Spatial",
+    "factorize.embedding": "Embedding",
     "quantize.static": "Static",
     "finetune": "Finetune",
 }

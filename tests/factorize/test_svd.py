@@ -38,9 +38,9 @@ def test_break_even_is_the_last_rank_that_saves(num_out: int, num_in: int) -> No
 
 
 def test_energy_rank_counts_squares() -> None:
-    W = torch.diag(torch.tensor([3.0, 2.0, 1.0]))
-    assert [energy_rank(W, energy) for energy in (0.5, 0.64, 0.65, 0.93, 0.99, 1.0)] == [1, 1, 2, 3, 3, 3]
-    assert energy_rank(torch.zeros(3, 3), 0.9) == 1
+    squares = torch.tensor([9.0, 4.0, 1.0])
+    assert [energy_rank(squares, energy) for energy in (0.5, 0.64, 0.65, 0.93, 0.99, 1.0)] == [1, 1, 2, 3, 3, 3]
+    assert energy_rank(torch.zeros(3), 0.9) == 1
 
 
 @pytest.mark.parametrize("rank", [0, 5])

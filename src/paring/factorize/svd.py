@@ -11,18 +11,24 @@ from torch import nn
 from paring.core.edit import Declined, Step
 from paring.core.recipe import Pass
 from paring.core.task import Task
+from paring.errors import LayerError
+from paring.factorize.fisher import fisher_roots
+from paring.factorize.options import linear_view, settle
 from paring.factorize.rank import RankChoice, Ratio
+from paring.graph.capture import input_shapes
 from paring.graph.edits.factorize import Factorize, LowRankLinear
 from paring.graph.targets import targets
-from paring.numerics.factor import break_even_rank, truncated_svd
+from paring.numerics.factor import decompose
 
 
 @final
 @dataclass(frozen=True)
 class Svd(Pass):
-    """Each Linear becomes two thinner ones, optimal in the weights' own norm (Eckart and Young 1936, doi:10.1007/BF02288367).
+    """Each Linear becomes two thinner ones, optimal in the weights' own norm (Eckart and Young 1936).
 
-    A rank at which the two factors hold as many numbers as the dense layer is declined: it would only add a call.
+    With `fisher`, outputs that matter more for the loss on the calibration data weigh more (Hsu et al. 2022, FWSVD,
+    arXiv:2207.00112). A rank at which the two factors hold as many numbers as the dense layer is declined.
+    Raises: ShapeError for a rank above a layer's full rank, LayerError for NaN in a weight.
     """
 
     name: ClassVar[str] = "factorize.svd"
@@ -33,23 +39,35 @@ class Svd(Pass):
     }
 
     rank: RankChoice = field(default_factory=lambda: Ratio(0.5))
+    fisher: bool = False
+
+    def requirements(self) -> frozenset[str]:
+        """Calibration data for the Fisher weights, else nothing."""
+        return frozenset({"calibration"}) if self.fisher else self.needs
 
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
-        """Yields one Factorize a layer, or Declined where the rank saves nothing."""
+        """Yields one Factorize a layer, or Declined where the rank saves nothing or the clock says no."""
+        layers: list[str] = []
         for found in list(targets(self, model, (nn.Linear,))):
             if isinstance(found, Declined):
                 yield found
-                continue
-            layer, dense = found
+            else:
+                layers.append(found[0])
+        shapes = input_shapes(model, layers, task.example_inputs)
+        roots = fisher_roots(model, layers, task, self.name) if self.fisher else {}
+        for layer in layers:
+            dense = model.get_submodule(layer)
             assert isinstance(dense, nn.Linear)
-            W_OI = dense.weight.detach()
-            rank, limit = self.rank.rank_of(W_OI, layer), break_even_rank(*W_OI.shape)
-            if rank > limit:
-                shape = f"{W_OI.shape[0]} x {W_OI.shape[1]}"
-                yield Declined(layer, f"rank {rank} saves nothing on {shape}: {limit} is the largest that does")
+            try:
+                parts = decompose(dense.weight.detach(), weight_O=roots.get(layer))
+            except LayerError as error:
+                raise LayerError(f"{self.name}: {layer}: {error}. Load a sound checkpoint.") from error
+            view = linear_view(layer, dense, parts, shapes.get(layer), task.example_inputs)
+            ranks = settle(self.rank, view)
+            if isinstance(ranks, Declined):
+                yield ranks
                 continue
-            A_OR, B_RI = truncated_svd(W_OI, rank)
-            yield Factorize(layer, rank)
+            yield Factorize(layer, ranks[0])
             factors = model.get_submodule(layer)
             assert isinstance(factors, LowRankLinear)
-            factors.set_(A_OR, B_RI)
+            factors.set_(*parts.cut(ranks[0]))

@@ -1,0 +1,1 @@
+"""What layer shapes cost in an engine on this machine, measured and kept. Knows shapes, never modules."""

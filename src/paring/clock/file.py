@@ -1,0 +1,125 @@
+"""A chain of operations as a small ONNX file with random weights, to be timed."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from paring.clock.chain import Chain, Gather, Gemm, Op
+
+INPUT, OUTPUT = "x", "y"
+STEP = 0.05  # of every quantizer: only the clock looks at these numbers
+
+
+def chain_file(chain: Chain, shape: tuple[int, ...], *, int8: bool = False, seed: int = 0) -> bytes:
+    """The file's bytes: `x` of this shape in, `y` out. With `int8`, each operation has uint8 inputs and int8 weights.
+
+    Example: `chain_file((Gemm(768, 64, False), Gemm(64, 3072)), (1, 128, 768))`.
+    """
+    import onnx
+    from onnx import TensorProto, helper
+
+    rng = np.random.default_rng(seed)
+    nodes: list[Any] = []
+    stored: list[Any] = []
+    flowing, into = INPUT, shape
+    for place, op in enumerate(chain):
+        given = OUTPUT if place == len(chain) - 1 else f"v{place}"
+        build = _integer if int8 and not isinstance(op, Gather) else _float
+        more_nodes, more_stored = build(op, len(into), flowing, given, str(place), rng)
+        nodes += more_nodes
+        stored += more_stored
+        flowing, into = given, op.output_shape(into)
+    kind = TensorProto.INT64 if isinstance(chain[0], Gather) else TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "chain",
+        [helper.make_tensor_value_info(INPUT, kind, list(shape))],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, list(into))],
+        initializer=stored,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def chain_input(chain: Chain, shape: tuple[int, ...], seed: int = 0) -> dict[str, Any]:
+    """Inputs that fit `chain_file`."""
+    rng = np.random.default_rng(seed)
+    if isinstance(chain[0], Gather):
+        return {INPUT: rng.integers(0, chain[0].num_rows, shape)}
+    return {INPUT: rng.standard_normal(shape, np.float32)}
+
+
+def _weight(op: Op, rng: np.random.Generator) -> Any:
+    if isinstance(op, Gather):
+        shape: tuple[int, ...] = (op.num_rows, op.width)
+    else:
+        shape = (op.num_out, op.num_in, *(() if isinstance(op, Gemm) else op.kernel))
+    return (rng.standard_normal(shape) / np.sqrt(max(prod(shape[1:]), 1))).astype(np.float32)
+
+
+def _float(
+    op: Op, rank: int, taken: str, given: str, tag: str, rng: np.random.Generator
+) -> tuple[list[Any], list[Any]]:
+    from onnx import numpy_helper
+
+    # As the exporter writes it: Gemm with the weight as it is up to two dimensions, MatMul with its transpose above.
+    W = _weight(op, rng)
+    weight = numpy_helper.from_array(W.T.copy() if isinstance(op, Gemm) and rank > 2 else W, f"w{tag}")
+    nodes, stored = _compute(op, rank, taken, f"w{tag}", given, tag)
+    return nodes, [weight, *stored]
+
+
+def _integer(
+    op: Op, rank: int, taken: str, given: str, tag: str, rng: np.random.Generator
+) -> tuple[list[Any], list[Any]]:
+    from onnx import helper, numpy_helper
+
+    assert not isinstance(op, Gather)
+    W = rng.integers(-64, 65, _weight(op, rng).shape, np.int8)
+    transposed = isinstance(op, Gemm) and rank > 2
+    nodes, stored = _compute(op, rank, f"d{tag}", f"w{tag}", given, tag)
+    arrays = {
+        f"q{tag}": W.T.copy() if transposed else W,
+        f"s{tag}": np.full(op.num_out, STEP / 64, np.float32),
+        f"z{tag}": np.zeros(op.num_out, np.int8),
+        f"a{tag}": np.float32(STEP),
+        f"b{tag}": np.uint8(128),
+    }
+    quantizers = [
+        helper.make_node("QuantizeLinear", [taken, f"a{tag}", f"b{tag}"], [f"u{tag}"]),
+        helper.make_node("DequantizeLinear", [f"u{tag}", f"a{tag}", f"b{tag}"], [f"d{tag}"]),
+        helper.make_node(
+            "DequantizeLinear", [f"q{tag}", f"s{tag}", f"z{tag}"], [f"w{tag}"], axis=1 if transposed else 0
+        ),
+    ]
+    held = [numpy_helper.from_array(np.asarray(value), name) for name, value in arrays.items()]
+    return [*quantizers, *nodes], [*held, *stored]
+
+
+def _compute(op: Op, rank: int, taken: str, weight: str, given: str, tag: str) -> tuple[list[Any], list[Any]]:
+    from onnx import helper, numpy_helper
+
+    if isinstance(op, Gather):
+        return [helper.make_node("Gather", [weight, taken], [given])], []
+    stored = [numpy_helper.from_array(np.zeros(op.num_out, np.float32), f"c{tag}")] if op.bias else []
+    bias = [f"c{tag}"] if op.bias else []
+    if isinstance(op, Gemm) and rank <= 2:
+        return [helper.make_node("Gemm", [taken, weight, *bias], [given], transB=1)], stored
+    if isinstance(op, Gemm):
+        product = f"m{tag}" if op.bias else given
+        nodes = [helper.make_node("MatMul", [taken, weight], [product])]
+        return nodes + ([helper.make_node("Add", [product, *bias], [given])] if op.bias else []), stored
+    conv = helper.make_node(
+        "Conv",
+        [taken, weight, *bias],
+        [given],
+        kernel_shape=op.kernel,
+        strides=op.stride,
+        pads=op.padding,
+        dilations=op.dilation,
+    )
+    return [conv], stored
