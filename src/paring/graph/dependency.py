@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from paring.errors import TraceError
 
 Call = Callable[[nn.Module, Any], Tensor]
+Pairs = tuple[tuple[int | None, int], ...]
 
 # Module types that are followed exactly; any other one that holds numbers blocks the group that runs through it.
 KNOWN = (
@@ -49,6 +50,7 @@ class DependencyTrace:
     def __init__(self, model: nn.Module, example_inputs: Any, call: Call) -> None:
         with _quiet():
             import torch_pruning
+            from torch_pruning.dependency import index_mapping
 
             try:
                 self._view = plain_view(model)
@@ -64,6 +66,7 @@ class DependencyTrace:
                     verbose=False,
                 )
                 _mend_flattened_concats(self._graph)
+                index_mapping.update_index_mapping(self._graph)
             except Exception as error:
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise TraceError(
@@ -84,18 +87,45 @@ class DependencyTrace:
         module = self._view.get_submodule(layer)
         with _quiet():
             try:
-                prune = self._graph.get_pruner_of_module(module).prune_out_channels
-                group = self._graph.get_pruning_group(module, prune, channels)
+                items = self._follow(module, channels)
             except Exception as error:
                 raise TraceError(
                     f"{layer}: its channels cannot be followed ({type(error).__name__}: {error})."
                 ) from error
-        return [touch for item in group.items if (touch := self._touch(item)) is not None]
+        return [touch for edge, pairs in items if (touch := self._touch(edge, pairs)) is not None]
 
-    def _touch(self, item: Any) -> Touch | None:
+    def _follow(self, module: nn.Module, channels: list[int]) -> list[tuple[Any, Pairs]]:
+        """Torch-Pruning's `get_pruning_group`, with a set where it searches a list: linear in what is reached."""
+        from torch_pruning import _helpers
+        from torch_pruning.dependency.dependency import Dependency
+
+        prune = self._graph.get_pruner_of_module(module).prune_out_channels
+        root = self._graph.module2node[module]
+        edge = Dependency(prune, prune, source=root, target=root)
+        waiting: list[tuple[Any, list[Any]]] = [(edge, [_helpers._HybridIndex(idx=i, root_idx=i) for i in channels])]
+        merged: dict[tuple[int, Any], tuple[Any, dict[int, int | None]]] = {}
+        seen: set[tuple[int, Any, tuple[tuple[int, int | None], ...]]] = set()
+        while waiting:
+            edge, indices = waiting.pop()
+            place = (id(edge.target), edge.handler)
+            step = (*place, tuple((index.idx, index.root_idx) for index in indices))
+            if not indices or step in seen:
+                continue
+            seen.add(step)
+            _, known = merged.setdefault(place, (edge, {}))
+            for index in indices:
+                known.setdefault(index.idx, index.root_idx)
+            for after in edge.target.dependencies:
+                if after.is_triggered_by(edge.handler):
+                    mapped = indices
+                    for mapping in after.index_mapping:
+                        mapped = mapped if mapping is None else mapping(mapped)
+                    waiting.append((after, mapped))
+        return [(edge, tuple((root, index) for index, root in known.items())) for edge, known in merged.values()]
+
+    def _touch(self, edge: Any, pairs: Pairs) -> Touch | None:
         kinds = type(self._graph.ops.OPTYPE.CONV)
-        node = item.dep.target
-        pairs = tuple(zip(item.root_idxs, item.idxs, strict=True))
+        node = edge.target
         if node.type == kinds.OUTPUT:
             return Touch("", "output", pairs)
         if isinstance(node.module, nn.Parameter):
@@ -105,7 +135,7 @@ class DependencyTrace:
             return None  # an operation: addition, concatenation, reshape
         if type(node.module) not in KNOWN or is_unknown(node.module) or any(root is None for root, _ in pairs):
             return Touch(name, "unknown", pairs)
-        return Touch(name, "in" if item.dep.handler.__name__ == "prune_in_channels" else "out", pairs)
+        return Touch(name, "in" if edge.handler.__name__ == "prune_in_channels" else "out", pairs)
 
 
 def plain_view(model: nn.Module) -> nn.Module:

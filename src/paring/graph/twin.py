@@ -90,11 +90,10 @@ def probe_units(width: int) -> list[int]:
 
 def sliced(model: nn.Module, groups: Iterable[ChannelGroup]) -> nn.Module:
     """A copy of `model` without the probe units of `groups`."""
-    cut = copy.deepcopy(model)
     alive: dict[tuple[str, int], tuple[int, ...]] = {}
-    for group in groups:
-        cut = SliceChannels(group.name, group.without(probe_units(group.width), alive)).apply(cut)
-    return cut
+    slices = [one for group in groups for one in group.without(probe_units(group.width), alive)]
+    # One edit for all: each looks the whole model over for shared tensors.
+    return SliceChannels("probe", tuple(slices)).apply(copy.deepcopy(model))
 
 
 @torch.no_grad()
