@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install demo test check conformance clean
+.PHONY: install demo test browser check conformance clean
 install: $(STAMP)
 
 $(STAMP): constraints.txt pyproject.toml
@@ -17,8 +17,11 @@ $(STAMP): constraints.txt pyproject.toml
 demo: $(STAMP)
 	$(BIN)/paring demo
 
-test: $(STAMP)
+test: $(STAMP) browser
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not conformance_matrix"
+
+browser: # a chromium for the test that opens the report; without apt or root that test is skipped
+	@.ci/chromium
 
 conformance: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m conformance_matrix tests/test_conformance.py

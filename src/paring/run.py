@@ -20,9 +20,10 @@ from paring.judge.bench import Bench
 from paring.judge.judge import headline, judge
 from paring.judge.record import Judged, load_measurement
 from paring.recipe_io import recipe_hash
-from paring.report.page import page
-from paring.report.results import Run, results, row
-from paring.store import RunFolder, load_candidate, save_candidate, whole_folder, write_json, write_text
+from paring.report.detail import details
+from paring.report.results import Run, row
+from paring.report.write import write_report
+from paring.store import RunFolder, load_candidate, save_candidate, whole_folder
 
 BASELINE = Recipe((), "baseline")
 
@@ -40,8 +41,8 @@ def run_recipes(
 ) -> Generator[Told, None, Run]:
     """Compresses and judges each recipe, chooses by `validation`, looks at `test` once, writes artifact and report.
 
-    Whole candidates already in the folder are taken as they are. Returns the Run; results.json and report.html are
-    written in any case, the artifact only if a candidate stays inside the budget.
+    Whole candidates already in the folder are taken as they are. Returns the Run; results.json, report.html and
+    report.md are written in any case, the artifact only if a candidate stays inside the budget.
     Raises: BudgetError after everything is written if none does.
     """
     for position, recipe in enumerate((BASELINE, *recipes)):
@@ -71,13 +72,16 @@ def run_recipes(
         machine=machine(),
         versions=versions(),
         command=command,
+        budget=budget,
+        miss="" if miss is None else str(miss),
+        higher_is_better=task.metric.higher_is_better,
+        details=details(final, final[0]),
     )
     for one in final:
         if one.measurement.name == chosen:
             with whole_folder(folder.artifact) as partial:
                 write_artifact(one.candidate, one.folder, partial, row(one.measurement))
-    write_json(folder.path / "results.json", results(run))
-    write_text(folder.path / "report.html", page(run))
+    write_report(run, folder.path)
     if miss is not None:
         raise miss
     return run

@@ -2,109 +2,160 @@
 
 from __future__ import annotations
 
-from html import escape
+import re
+from dataclasses import fields
+from importlib.resources import files
 
-from paring.core.measurement import Measurement, TargetTiming
+from paring.core.measurement import Measurement
+from paring.report.clock import distributions, ratios
+from paring.report.edits import edit_tables
+from paring.report.html import Child, Html, join, tag
+from paring.report.pareto import trade_plots
+from paring.report.reproduce import reproduce
 from paring.report.results import Run, verdict_sentence
+from paring.report.roles import shown
+from paring.report.tables import candidates_table, targets_table
+from paring.report.words import digits, metric_text, scaled, signed, times
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --soft: #5b6570; --line: #d9dee3; --paper: #fff; --mark: #0b6e4f; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8eaed; --soft: #9aa4ae; --line: #343a41; --paper: #16191d; --mark: #6fd3ae; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto;
-  max-width: 72rem; padding: 2rem 1rem 4rem; }
-h1 { font-size: 1.6rem; margin: 0 0 .5rem; } h2 { font-size: 1.15rem; margin: 2.5rem 0 .75rem; }
-.verdict { font-size: 1.1rem; border-left: .25rem solid var(--mark); padding-left: .9rem; margin: 1rem 0 2rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .4rem .7rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { color: var(--soft); font-weight: 600; font-size: .85rem; } th:first-child, td:first-child { text-align: left; }
-tr.chosen td { font-weight: 650; } td.text { text-align: left; } pre { overflow-x: auto; font-size: .85rem; }
-.soft { color: var(--soft); font-size: .9rem; }
-"""
-HEADS = ("", "metric", "drop", "interval", "bytes", "params", "MACs", "p50 ms", "p99 ms", "per s", "ratio", "", "on")
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+HEAD = """<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><meta name="generator" content="Paring">
+<link rel="icon" href="data:,">"""
+SORT = tag("span", " A click on a heading sorts.", class_="onscreen")
+TRADE = (
+    "Up and to the left is better. Bars are intervals: of the metric 95 %, paired over the same examples; of the "
+    "latency 99 %, from the ratio to the baseline. The line joins the files that no other beats on both axes."
+)
+CLOCK = (
+    "Each exported file is timed in blocks that alternate with the baseline's own file, on pinned cores. The bar is "
+    "the 99 % interval of the ratio; grey is how far the baseline strays from itself in the same run. A bar that "
+    "reaches into the grey is called indistinguishable, and so is a claim that the processor's clock contradicts."
+)
+CURVES = (
+    "All timed calls. Filled: the file; grey: the baseline in the same run; the line over it: the baseline once more, "
+    "whose distance from the grey is noise. Each curve is scaled to its own peak; uprights mark the median and p99."
+)
+EDITS = (
+    "Sparsity and non-zeros are of the weights as they stand; bytes are those of the exported file, so that masked "
+    "weights count in full."
+)
 
 
 def page(run: Run) -> str:
     """The whole page as HTML."""
     title = f"Paring: {run.task}"
-    rows = "\n".join(_row(measured, measured.name == run.chosen) for measured in run.rows)
-    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in HEADS)
-    return f"""<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title><style>{STYLE}</style></head>
-<body>
-<h1>{escape(title)}</h1>
-<p class="verdict">{escape(verdict_sentence(run))}</p>
-<div class="scroll"><table>
-<thead><tr>{heads}</tr></thead>
-<tbody>
-{rows}
-</tbody></table></div>
-<p class="soft">Latency and ratio are of the exported file, timed in interleaved pairs; the ratio is against the
-baseline's file on the Target where that one is fastest, with a 99 % interval. Drops are paired over the same
-examples, with a 95 % interval. A ratio within the noise floor is called indistinguishable.</p>
-<h2>Every engine and precision</h2>
-<div class="scroll"><table>
-<thead><tr><th scope="col"></th><th scope="col">engine</th><th scope="col">p50 ms</th><th scope="col">p99 ms</th>
-<th scope="col">per s</th><th scope="col">metric</th><th scope="col">parity error</th></tr></thead>
-<tbody>
-{"".join(_timings(measured) for measured in run.rows)}
-</tbody></table></div>
-<h2>How to reproduce</h2>
-<pre>{escape(_reproduce(run))}</pre>
-</body></html>
-"""
-
-
-def _row(measured: Measurement, chosen: bool) -> str:
-    shown = measured.headline or measured.quality
-    interval = "" if shown.drop_interval is None else f"{shown.drop_interval[0]:+.4f} to {shown.drop_interval[1]:+.4f}"
-    ratio = measured.speedup
-    cells = [
-        f"{shown.metric:.4f}",
-        f"{shown.drop:+.4f}",
-        interval,
-        f"{measured.file_bytes:,}",
-        f"{measured.num_params:,}",
-        f"{measured.macs:,}",
-        f"{measured.latency_ms['p50']:.4f}",
-        f"{measured.latency_ms['p99']:.4f}",
-        f"{measured.throughput_per_s:,.0f}",
-        f"{ratio.ratio:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
-        measured.verdict,
-        str(measured.target),
-    ]
-    body = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-    return f'<tr class="{"chosen" if chosen else ""}"><td>{escape(measured.name)}</td>{body}</tr>'
-
-
-def _timings(measured: Measurement) -> str:
-    rows = "".join(_timing(measured.name, entry) for entry in measured.targets)
-    refused = "".join(
-        f"<tr><td>{escape(measured.name)}</td><td>{escape(target)}</td>"
-        f'<td class="text" colspan="5">{escape(why)}</td></tr>'
-        for target, why in measured.refused.items()
+    sections = (
+        _section("trade", "What each file trades", TRADE, trade_plots(run)),
+        _section("candidates", "All candidates", join(_budget(run), SORT), candidates_table(run)),
+        _section("clock", "Faster, or noise?", CLOCK, ratios(run)),
+        _section("timings", "How long a call takes", CURVES, distributions(run)),
+        _section("layers", "Layer by layer", EDITS, edit_tables(run)),
+        _section("engines", "Every engine and precision", None, targets_table(run), _refused(run)),
+        _section("reproduce", "How to reproduce", None, reproduce(run)),
     )
-    return rows + refused
+    head = join(
+        Html(HEAD),
+        Html(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
+        tag("title", title),
+        tag("style", Html(_asset("page.css"))),
+    )
+    body = tag("body", _masthead(run), tag("main", *sections, id="main"), tag("script", Html(_asset("page.js"))))
+    return f'<!doctype html>\n<html lang="en">\n{tag("head", head)}\n{body}\n</html>\n'
 
 
-def _timing(name: str, entry: TargetTiming) -> str:
-    cells = [
-        str(entry.target),
-        f"{entry.latency_ms['p50']:.4f}",
-        f"{entry.latency_ms['p99']:.4f}",
-        f"{entry.throughput_per_s:,.0f}",
-        "" if entry.metric is None else f"{entry.metric:.4f}",
-        "" if entry.parity_error is None else f"{entry.parity_error:.1e}",
+def _masthead(run: Run) -> Html:
+    return tag(
+        "header",
+        tag("a", "To the results", href="#main", class_="skip"),
+        tag("p", tag("b", "Paring"), f" {run.task}", class_="brand"),
+        tag("h1", _verdict(run), class_="verdict"),
+        tag("p", run.miss, class_="miss") if run.miss else None,
+        _tiles(run),
+    )
+
+
+def _verdict(run: Run) -> Html:
+    """The sentence, its name strong and what stands in brackets quieter."""
+    sentence = verdict_sentence(run)
+    name, parts = "", sentence
+    if run.chosen is not None and sentence.startswith(run.chosen):
+        name, parts = run.chosen, sentence[len(run.chosen) :]
+    pieces = re.split(r"( \([^)]*\))", parts)
+    softer = (tag("span", piece, class_="aside") if piece.startswith(" (") else piece for piece in pieces)
+    return join(tag("strong", name) if name else None, *softer)
+
+
+def _tiles(run: Run) -> Html:
+    base = run.baseline
+    best = next((one for one in run.candidates if one.name == run.chosen), base)
+    quality, before = shown(best), shown(base)
+    tiles = [
+        _tile("latency, median", f"{digits(best.latency_ms['p50'])} ms", f"{digits(base.latency_ms['p50'])} ms",
+              _times(best, base)),
+        _tile("file", scaled(best.file_bytes, "B"), scaled(base.file_bytes, "B"),
+              times(base.file_bytes / best.file_bytes, "smaller", "larger")),
+        _tile(f"{base.metric_name} on {quality.split}", metric_text(quality.metric), metric_text(before.metric),
+              _drop(best)),
+        _tile("work a call", f"{scaled(best.macs)} MACs", f"{scaled(base.macs)} MACs", None),
+        _tile("throughput", f"{best.throughput_per_s:,.0f} per s", f"{base.throughput_per_s:,.0f} per s", None),
+    ]  # fmt: skip
+    if best.peak_memory_bytes is not None and base.peak_memory_bytes is not None:
+        tiles.append(
+            _tile("peak memory", scaled(best.peak_memory_bytes, "B"), scaled(base.peak_memory_bytes, "B"), None)
+        )
+    return tag("dl", *tiles, class_="tiles")
+
+
+def _tile(name: str, now: str, before: str, change: str | None) -> Html:
+    was = tag("dd", f"baseline {before}", class_="was")
+    return tag("div", tag("dt", name), tag("dd", now, class_="now"), was, tag("dd", change) if change else None)
+
+
+def _times(best: Measurement, base: Measurement) -> str | None:
+    if best is base:
+        return None
+    if best.verdict == "indistinguishable":
+        return "indistinguishable"
+    ratio = best.speedup.ratio
+    return f"{ratio if best.verdict == 'faster' else 1 / ratio:.2f} times {best.verdict}"
+
+
+def _drop(best: Measurement) -> str | None:
+    bounds = shown(best).drop_interval
+    if bounds is None or best.verdict == "baseline":
+        return None
+    return f"drop {signed(bounds[0])} to {signed(bounds[1])}"
+
+
+def _budget(run: Run) -> str:
+    limits = [
+        f"{field.name.replace('_', ' ')} {getattr(run.budget, field.name):,}"
+        for field in fields(run.budget)
+        if field.name.startswith(("max_", "min_")) and getattr(run.budget, field.name) is not None
     ]
-    return f"<tr><td>{escape(name)}</td>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+    budget = f"Budget: {', '.join(limits)}" if limits else "No budget was set"
+    quality = shown(run.baseline)
+    return (
+        f"{budget}; the choice saw {run.baseline.quality.split} only. Metric and drop here are on {quality.split}, "
+        f"{quality.num_examples:,} examples; the drop with its 95 % interval, the speed with its 99 %."
+    )
 
 
-def _reproduce(run: Run) -> str:
-    lines = [run.command] if run.command else []
-    lines += [f"{name} {version}" for name, version in run.versions.items()]
-    lines += [f"{name}: {value}" for name, value in run.machine.items()]
-    for measured in run.candidates:
-        lines += ["", f"# {measured.name}", *(f"  - {step}" for step in measured.recipe)]
-    return "\n".join(lines)
+def _refused(run: Run) -> Html | None:
+    items = [
+        tag("li", tag("b", one.name), f" on {target}: {why}") for one in run.rows for target, why in one.refused.items()
+    ]
+    if not items:
+        return None
+    return join(tag("p", "Refused, because the file does not answer there as the model does:", class_="lead-in"),
+                tag("ul", *items, class_="declined"))  # fmt: skip
+
+
+def _section(name: str, title: str, lead: Child, *content: Html | None) -> Html:
+    head = tag("h2", title, id=f"{name}-title")
+    said = tag("p", lead, class_="lead") if lead else None
+    return tag("section", head, said, *content, id=name, aria_labelledby=f"{name}-title")
+
+
+def _asset(name: str) -> str:
+    return files("paring.report").joinpath("assets", name).read_text(encoding="utf-8")

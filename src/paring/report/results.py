@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from paring.core.budget import Budget
 from paring.core.measurement import Measurement, Quality, TargetTiming
+from paring.report.detail import Detail
+from paring.report.words import metric_text, times
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: the baseline, its candidates, and which of them was chosen."""
+    """A finished run: the baseline, its candidates, and which of them was chosen.
+
+    `miss` says why none was; `details` holds, by candidate name, what only the page shows.
+    """
 
     task: str
     baseline: Measurement
@@ -20,6 +26,10 @@ class Run:
     machine: dict[str, Any]
     versions: dict[str, str]
     command: str = ""
+    budget: Budget = Budget()  # noqa: RUF009
+    miss: str = ""
+    higher_is_better: bool = True
+    details: Mapping[str, Detail] = field(default_factory=dict, repr=False)
 
     @property
     def rows(self) -> tuple[Measurement, ...]:
@@ -37,6 +47,8 @@ def results(run: Run) -> dict[str, Any]:
         "versions": run.versions,
         "baseline": run.baseline.name,
         "chosen": run.chosen,
+        "budget": asdict(run.budget),
+        "higher_is_better": run.higher_is_better,
         "rows": [row(measured) for measured in run.rows],
     }
 
@@ -62,6 +74,10 @@ def row(measured: Measurement) -> dict[str, Any]:
         "speedup_eager": None if measured.speedup_eager is None else asdict(measured.speedup_eager),
         "noise_floor": measured.noise_floor,
         "roofline_multiple": measured.roofline_multiple,
+        "roofline": None if measured.roofline is None else asdict(measured.roofline),
+        "memory": None if measured.memory is None else asdict(measured.memory),
+        "throughput": [asdict(entry) for entry in measured.throughput],
+        "drift": measured.drift,
         "verdict": measured.verdict,
         "within_budget": measured.within_budget,
         "targets": [timing(entry) for entry in measured.targets],
@@ -76,25 +92,34 @@ def timing(entry: TargetTiming) -> dict[str, Any]:
 
 
 def verdict_sentence(run: Run) -> str:
-    """The run in one sentence: what was chosen, what it costs, what it gives."""
-    chosen: Sequence[Measurement] = [measured for measured in run.candidates if measured.name == run.chosen]
-    if not chosen:
+    """The run in one sentence: what was chosen, what it gives, what it costs."""
+    best = next((measured for measured in run.candidates if measured.name == run.chosen), None)
+    if best is None:
         return f"No candidate stays inside the budget; the baseline file ({run.baseline.file_bytes:,} bytes) remains."
-    best, base = chosen[0], run.baseline
-    shown = best.headline or best.quality
-    interval = ""
-    if shown.drop_interval is not None:
-        interval = f" (95 % interval {shown.drop_interval[0]:+.4f} to {shown.drop_interval[1]:+.4f})"
-    if best.verdict == "indistinguishable":
-        speed = "as fast as the baseline within the noise"
+    size = times(run.baseline.file_bytes / best.file_bytes, "smaller", "larger")
+    return f"{best.name}: {_speed(best)}, a file {size} ({best.file_bytes:,} bytes), {_price(best)}."
+
+
+def _speed(best: Measurement) -> str:
+    ratio = best.speedup
+    if best.verdict == "slower":
+        return f"{1 / ratio.ratio:.2f} times slower ({1 / ratio.high:.2f} to {1 / ratio.low:.2f})"
+    if best.verdict == "faster":
+        return f"{ratio.ratio:.2f} times faster ({ratio.low:.2f} to {ratio.high:.2f})"
+    return f"as fast as the baseline within the noise ({ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def _price(best: Measurement) -> str:
+    quality = best.headline or best.quality
+    lost = metric_text(abs(quality.drop))
+    if not lost.strip("0."):
+        change = "the same as the baseline"
     else:
-        factor = best.speedup.ratio if best.verdict == "faster" else 1 / best.speedup.ratio
-        speed = f"{factor:.2f} times {best.verdict} ({best.speedup.low:.2f} to {best.speedup.high:.2f})"
-    size = base.file_bytes / best.file_bytes
-    return (
-        f"{best.name}: {speed}, a file {size:.1f} times smaller ({best.file_bytes:,} bytes), {best.metric_name} "
-        f"{shown.metric:.4f} on {shown.split}, a drop of {shown.drop:+.4f}{interval}."
-    )
+        change = f"{lost} {'worse' if quality.drop > 0 else 'better'} than the baseline"
+    interval = ""
+    if quality.drop_interval is not None:
+        interval = f" (95 % interval of the drop {quality.drop_interval[0]:+.4f} to {quality.drop_interval[1]:+.4f})"
+    return f"{best.metric_name} {metric_text(quality.metric)} on {quality.split}, {change}{interval}"
 
 
 def _quality(quality: Quality) -> dict[str, Any]:
@@ -105,4 +130,7 @@ def _quality(quality: Quality) -> dict[str, Any]:
         "drop": quality.drop,
         "drop_interval": None if interval is None else list(interval),
         "num_examples": quality.num_examples,
+        "agreement": None if quality.agreement is None else asdict(quality.agreement),
+        "slices": [asdict(entry) for entry in quality.slices],
+        "train_gap": quality.train_gap,
     }
