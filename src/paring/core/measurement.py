@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from paring.core.detail import Agreement, Floor, MemoryUse, SliceDrop, Throughput
 from paring.core.target import Target
 
 Verdict = Literal["faster", "slower", "indistinguishable", "baseline"]
@@ -22,13 +23,20 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Quality:
-    """The metric of one file on one split, and how much worse it is than the baseline's own file there."""
+    """The metric of one file on one split, and how much worse it is than the baseline's own file there.
+
+    `slices` says the same class by class, where the targets are classes, so that a loss on a small class shows;
+    `train_gap` is how much better the metric is on training data (None where it was not looked at).
+    """
 
     split: str
     metric: float
     drop: float
     drop_interval: tuple[float, float] | None
     num_examples: int
+    agreement: Agreement | None = None
+    slices: tuple[SliceDrop, ...] = ()
+    train_gap: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,9 @@ class Measurement:
 
     `quality` is what selection sees (validation); `headline` the one look at `test`, where it was taken. `speedup` is
     against the baseline's own file on the baseline's fastest Target; `speedup_eager` against PyTorch eager fp32.
-    `latency_ms` holds p50, p90 and p99; `refused` says on which Targets the file failed, and why.
+    `latency_ms` holds p50, p90 and p99; `refused` says on which Targets the file failed, and why. `drift` is by how
+    much a fixed kernel changed its speed while the file was timed: above `paring.measure.canary.DRIFT` the clock's
+    figures deserve doubt.
     """
 
     name: str
@@ -74,3 +84,7 @@ class Measurement:
     coded_bytes: int | None = None
     roofline_multiple: float | None = None
     within_budget: bool | None = None
+    memory: MemoryUse | None = None
+    roofline: Floor | None = None
+    throughput: tuple[Throughput, ...] = ()
+    drift: float | None = None

@@ -20,6 +20,7 @@ DTYPES = {
     "float": "float32", "double": "float64", "float16": "float16", "bool": "bool",
     **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }  # fmt: skip
+OPTIMIZED = "optimized.onnx"
 FATAL = 4  # errors come as exceptions; the engine need not print them as well
 
 
@@ -64,8 +65,11 @@ def _run_bound(run: Callable[[Any], object], binding: object, _feed: object) -> 
     return run(binding)
 
 
-def open_onnxruntime(path: Path, target: Target, *, exact: bool) -> OnnxRuntimeSession:
-    """The session. Raises EngineError or CorruptFileError; see `paring.engines.open_session`."""
+def open_onnxruntime(path: Path, target: Target, *, exact: bool, profile: Path | None = None) -> OnnxRuntimeSession:
+    """The session. Raises EngineError or CorruptFileError; see `paring.engines.open_session`.
+
+    With `profile`, a folder, ONNX Runtime writes there the graph it runs and, at `native.end_profiling()`, its times.
+    """
     import onnxruntime as ort
 
     ort.set_default_logger_severity(FATAL)
@@ -74,16 +78,11 @@ def open_onnxruntime(path: Path, target: Target, *, exact: bool) -> OnnxRuntimeS
         raise EngineError(
             f"onnxruntime: not measured: no GPU for {target} (it offers {ort.get_available_providers()})."
         )
-    options = ort.SessionOptions()
-    options.log_severity_level = FATAL
-    options.intra_op_num_threads = target.threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    if exact:
-        # u8 x u8 kernels where u8 x s8 ones saturate in 16 bits (x86 without VNNI), and no int8 activations for
-        # weight-only files: both are documented in onnxruntime_session_options_config_keys.h.
-        options.add_session_config_entry("session.x64quantprecision", "1")
-        options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+    options = session_options(target, exact=exact)
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile / "profile")
+        options.optimized_model_filepath = str(profile / OPTIMIZED)
     try:
         native = ort.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:
@@ -94,6 +93,23 @@ def open_onnxruntime(path: Path, target: Target, *, exact: bool) -> OnnxRuntimeS
         raise EngineError(f"{path}: onnxruntime cannot load it: {one_line(error)}") from error
     specs = tuple(_spec(path, entry) for entry in native.get_inputs())
     return OnnxRuntimeSession(path, native, specs, tuple(entry.name for entry in native.get_outputs()))
+
+
+def session_options(target: Target, *, exact: bool) -> Any:
+    """Every setting that changes time or numbers."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = FATAL
+    options.intra_op_num_threads = target.threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    if exact:
+        # u8 x u8 kernels where u8 x s8 ones saturate in 16 bits (x86 without VNNI), and no int8 activations for
+        # weight-only files: both are documented in onnxruntime_session_options_config_keys.h.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+    return options
 
 
 def one_line(error: Exception) -> str:

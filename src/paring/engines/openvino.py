@@ -90,15 +90,20 @@ def settings(target: Target, *, exact: bool) -> dict[str, Any]:
     }
 
 
-def open_openvino(path: Path, target: Target, *, exact: bool, static: Shapes | None) -> OpenVinoSession:
-    """The session. Raises EngineError or CorruptFileError; see `paring.engines.open_session`."""
+def open_openvino(
+    path: Path, target: Target, *, exact: bool, static: Shapes | None, profile: bool = False
+) -> OpenVinoSession:
+    """The session. Raises EngineError or CorruptFileError; see `paring.engines.open_session`.
+
+    With `profile`, every request keeps the time of each operator (`profiling_info`).
+    """
     if target.device != "cpu":
         raise EngineError(f"openvino: not measured: it runs on cpu here, and the target is {target}.")
     model = _read(path)
     if static is not None:
         _make_static(path, model, static)
     try:
-        native = _core().compile_model(model, "CPU", settings(target, exact=exact))
+        native = _core().compile_model(model, "CPU", settings(target, exact=exact) | {"PERF_COUNT": profile})
     except RuntimeError as error:
         raise EngineError(f"{path}: openvino cannot compile it: {last_line(error)}") from error
     return OpenVinoSession(path, native, tuple(_spec(port) for port in native.inputs))

@@ -17,7 +17,8 @@ from paring.errors import EngineError
 class Bench:
     """On which engines, with how many threads and at which batch size files are timed, and for how long.
 
-    `torch` stands for PyTorch eager, which is timed for comparison and never chosen: it runs no file.
+    `torch` stands for PyTorch eager, which is timed for comparison and never chosen: it runs no file. Throughput is
+    also measured with as many processes side by side as `processes` lists.
     """
 
     engines: tuple[EngineName, ...] = ("onnxruntime", "openvino", "torch")
@@ -26,6 +27,7 @@ class Bench:
     batch_size: int = 1
     blocks: int = 40
     min_block_ms: float = 5.0
+    processes: tuple[int, ...] = (1,)
 
     def targets(self) -> tuple[Target, ...]:
         """Every Target a file runs on here: installed engines x the precisions this processor has.

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from paring.artifacts.manifest import verify_artifact
 from paring.core.check import check_task
 from paring.core.task import Task
-from paring.engines import FileSession, open_session
-from paring.engines.protocol import Array
+from paring.engines import open_session
+from paring.engines.inputs import free_inputs
+from paring.engines.protocol import Shapes
 from paring.errors import EngineError
 from paring.judge.bench import Bench, timed_inputs
 from paring.measure.latency import interleave
@@ -19,11 +18,11 @@ from paring.measure.memory import peak_memory_bytes
 from paring.measure.quality import file_inputs, file_outputs
 
 
-def measure_file(path: Path, bench: Bench, task: Task | None = None) -> dict[str, Any]:
+def measure_file(path: Path, bench: Bench, task: Task | None = None, shapes: Shapes | None = None) -> dict[str, Any]:
     """Bytes, and per Target latency, throughput, peak memory and (with a task) the metric on its headline split.
 
     `path` is an .onnx file, or an artifact folder, whose checksums are verified first. Without a task the inputs are
-    zeros of the file's own shapes, free dimensions 1 and the batch as the bench says.
+    zeros of `shapes`, or of the file's own with free dimensions 1 and the batch as the bench says.
     Raises: CorruptFileError, EngineError.
     """
     if path.is_dir():
@@ -40,7 +39,7 @@ def measure_file(path: Path, bench: Bench, task: Task | None = None) -> dict[str
             continue
         session = sessions[target]
         inputs[target] = (
-            zeros(session, bench.batch_size)
+            free_inputs(path, session.inputs, bench.batch_size, shapes)
             if task is None
             else file_inputs(session, timed_inputs(task, bench.batch_size))
         )
@@ -78,14 +77,3 @@ def measure_file(path: Path, bench: Bench, task: Task | None = None) -> dict[str
         "targets": rows,
         "refused": refused,
     }
-
-
-def zeros(session: FileSession, batch_size: int) -> dict[str, Array]:
-    """Zeros that fit the file: the first dimension `batch_size` where it is free, other free ones 1."""
-    arrays = {}
-    for spec in session.inputs:
-        if spec.shape is None:
-            raise EngineError(f"input {spec.name!r} has no known rank; give --task, so that real inputs are used.")
-        sizes = [size if size is not None else (1 if axis else batch_size) for axis, size in enumerate(spec.shape)]
-        arrays[spec.name] = np.zeros(sizes, spec.dtype)
-    return arrays

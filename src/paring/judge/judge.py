@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
@@ -21,13 +22,15 @@ from paring.core.task import Inputs, Task
 from paring.engines import Session, open_session
 from paring.errors import EngineError, ParityError
 from paring.judge.bench import Bench, timed_inputs
+from paring.judge.evidence import evidence
 from paring.judge.record import MODEL, NODES, SAMPLES, Judged, save_measurement
+from paring.measure.canary import CANARY, canary
 from paring.measure.eager import as_inputs, eager_session
 from paring.measure.latency import compare, interleave, noise_floor, verdict
 from paring.measure.macs import macs, num_params
-from paring.measure.memory import peak_memory_bytes
 from paring.measure.quality import file_inputs, file_outputs, quality
 from paring.measure.samples import Samples
+from paring.measure.slices import train_gap
 from paring.settings import changed_settings
 
 BASE, AGAIN, EAGER = "baseline", "baseline again", "eager baseline"
@@ -58,6 +61,7 @@ def judge(
     runners |= _baseline_runners(reference, task, bench, example)
     if "torch" in bench.engines:
         runners["torch fp32"] = _eager_runner(task, model, bench, example)
+    runners[CANARY] = canary()
     samples = interleave(runners, blocks=bench.blocks, min_block_ms=bench.min_block_ms, threads=bench.threads)
     samples.save(folder / SAMPLES)
     best = _fastest(samples, tuple(parity))
@@ -65,6 +69,7 @@ def judge(
     outputs, targets = answers[best]
     before = outputs if baseline is None else _outputs(baseline, task)
     floor = noise_floor(samples, BASE, AGAIN)
+    behind = evidence(path, best, file_inputs(open_session(path, best), example), samples, bench)
     measurement = Measurement(
         name=candidate.name,
         recipe=tuple(_words(step.name, changed_settings(step)) for step in candidate.recipe.passes),
@@ -82,7 +87,12 @@ def judge(
         noise_floor=floor,
         targets=tuple(_timing(samples, target, task, before, answers, parity) for target in _timed(samples, parity)),
         refused=refused,
-        peak_memory_bytes=peak_memory_bytes(path, best, file_inputs(open_session(path, best), example)),
+        peak_memory_bytes=behind.memory.peak_bytes,
+        roofline_multiple=None if behind.floor is None else behind.floor.multiple,
+        memory=behind.memory,
+        roofline=behind.floor,
+        throughput=behind.throughput,
+        drift=behind.drift,
     )
     save_measurement(measurement, folder)
     return measurement
@@ -92,10 +102,11 @@ def headline(judged: Judged, baseline: Judged, task: Task) -> Measurement:
     """The measurement with its one look at `test` (at `validation`, and said so, where the task has no test)."""
     split, data = task.headline()
     before, _ = file_outputs(open_session(baseline.model, baseline.measurement.target), data)
-    after, targets = file_outputs(open_session(judged.model, judged.measurement.target), data)
-    return replace(
-        judged.measurement, headline=quality(task.metric, before, after, targets, split=split, seed=task.seed)
-    )
+    session = open_session(judged.model, judged.measurement.target)
+    after, targets = file_outputs(session, data)
+    seen = quality(task.metric, before, after, targets, split=split, seed=task.seed)
+    gap = train_gap(session, task, seen.metric, seen.num_examples)
+    return replace(judged.measurement, headline=replace(seen, train_gap=gap))
 
 
 @dataclass(frozen=True)
@@ -139,7 +150,7 @@ def _baseline_runners(
 ) -> dict[str, Callable[[], object]]:
     runners = {name: _runner(reference.path, reference.target, example) for name in (BASE, AGAIN)}
     if "torch" in bench.engines:
-        runners[EAGER] = _eager_runner(task, task.model, bench, example)
+        runners[EAGER] = _eager_runner(task, copy.deepcopy(task.model), bench, example)
     return runners
 
 

@@ -13,6 +13,7 @@ from paring.core.metric import Metric
 from paring.core.task import Batches, Inputs, Task
 from paring.engines.protocol import Array, Session
 from paring.errors import BatchError, EngineError, TaskError
+from paring.measure.slices import agreement, class_drops
 from paring.numerics.statistics import bootstrap_drop_interval, paired_drop_interval
 
 
@@ -91,6 +92,8 @@ def quality(
     for a figure that is no mean. Raises TaskError unless the three have the same n.
     """
     n = len(targets)
+    if n == 0:
+        raise TaskError(f"{metric.name}: {split} holds no example; give at least one.")
     if not len(before) == len(after) == n:
         raise TaskError(
             f"{metric.name}: {len(before)} outputs before, {len(after)} after and {n} targets cannot be paired. "
@@ -99,7 +102,8 @@ def quality(
     figure = metric(after, targets)
     drop = metric.drop(metric(before, targets), figure)
     interval = _interval(metric, before, after, targets, confidence, seed) if n > 1 else None
-    return Quality(split, figure, drop, interval, n)
+    slices = class_drops(metric, before, after, targets, confidence=confidence, seed=seed)
+    return Quality(split, figure, drop, interval, n, agreement(before, after, targets), slices)
 
 
 def _interval(

@@ -1,0 +1,161 @@
+"""Files against each other over engines, precisions, threads and batch sizes, all in the same blocks.
+
+Example:
+    for result in compare_files([a, b], targets): ...     # one Comparison for each (threads, batch size)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from paring.core.measurement import Ratio, Verdict
+from paring.core.target import Target
+from paring.engines import FileSession, open_session
+from paring.engines.inputs import free_inputs
+from paring.engines.protocol import Arrays, Shapes
+from paring.errors import EngineError, SettingError
+from paring.measure.canary import CANARY, DRIFT, canary, drift
+from paring.measure.latency import Clocks, Report, Runner, compare, interleave, noise_floor, verdict
+from paring.measure.samples import Samples
+
+
+@dataclass(frozen=True)
+class FileTiming:
+    """One file on one Target, against the first file on that same Target."""
+
+    path: Path
+    target: Target
+    latency_ms: Mapping[str, float]
+    cpu_ms: float
+    throughput_per_s: float
+    ratio: Ratio
+    noise_floor: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All files under one number of threads and one batch size.
+
+    `best` compares each file on its own fastest Target with the first file on its own. `refused` says where a file or
+    an engine did not run, `drift` by how much the machine's speed changed meanwhile.
+    """
+
+    threads: int
+    batch_size: int
+    rows: tuple[FileTiming, ...]
+    best: tuple[FileTiming, ...]
+    refused: Mapping[str, str]
+    drift: float
+    samples: Samples = field(repr=False)
+
+    @property
+    def steady(self) -> bool:
+        """Whether the machine kept its speed."""
+        return self.drift <= DRIFT
+
+
+def compare_files(
+    paths: Sequence[Path],
+    targets: Sequence[Target],
+    *,
+    inputs: Arrays | None = None,
+    shapes: Shapes | None = None,
+    blocks: int = 40,
+    min_block_ms: float = 10.0,
+    seed: int = 0,
+    report: Report = lambda done, total: None,
+    clocks: Clocks = Clocks(),  # noqa: B008
+) -> Iterator[Comparison]:
+    """One Comparison for each (threads, batch size) among `targets`; the first of `paths` is the base.
+
+    The base runs twice on every Target: the second copy gives the noise floor and is judged by nobody.
+
+    Args:
+        inputs: real inputs under the names of the first file; else zeros of `shapes`, or of the files' own shapes.
+    Raises: SettingError for fewer than two files; EngineError if nothing runs, or the base runs nowhere.
+    """
+    if len(paths) < 2:
+        raise SettingError(f"compare: it takes two files or more, and got {len(paths)}.")
+    for threads, batch_size in dict.fromkeys((target.threads, target.batch_size) for target in targets):
+        group = [target for target in targets if (target.threads, target.batch_size) == (threads, batch_size)]
+        bench = _Bench(tuple(paths), inputs, dict(shapes or {}), batch_size)
+        runners, refused = bench.runners(group)
+        samples = interleave(
+            runners, blocks=blocks, min_block_ms=min_block_ms, threads=threads, seed=seed, report=report, clocks=clocks
+        )
+        rows = tuple(
+            _timing(samples, bench, place, target, target)
+            for target in group
+            for place in range(len(paths))
+            if _name(place, target) in runners
+        )
+        yield Comparison(threads, batch_size, rows, _best(samples, bench, rows), refused, drift(samples), samples)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    paths: tuple[Path, ...]
+    inputs: Arrays | None
+    shapes: Shapes
+    batch_size: int
+
+    def runners(self, targets: Sequence[Target]) -> tuple[dict[str, Runner], dict[str, str]]:
+        calls: dict[str, Runner] = {}
+        refused: dict[str, str] = {}
+        for target in targets:
+            for place, path in enumerate(self.paths):
+                try:
+                    calls[_name(place, target)] = self._call(path, target)
+                    if place == 0:
+                        calls[_again(target)] = self._call(path, target)
+                except EngineError as error:
+                    refused[f"{path.name} on {target}"] = str(error)
+                    if place == 0:
+                        break
+        if not calls:
+            raise EngineError(next(iter(refused.values())))
+        return calls | {CANARY: canary()}, refused
+
+    def _call(self, path: Path, target: Target) -> Runner:
+        session: FileSession = open_session(path, target)
+        arrays = self.inputs or free_inputs(path, session.inputs, self.batch_size, self.shapes)
+        if target.static_shapes:
+            session = open_session(path, target, static={name: array.shape for name, array in arrays.items()})
+        return session.prepare(arrays)
+
+
+def _name(place: int, target: Target) -> str:
+    return f"{place} {target}"
+
+
+def _again(target: Target) -> str:
+    return f"again {target}"
+
+
+def _timing(samples: Samples, bench: _Bench, place: int, target: Target, base: Target) -> FileTiming:
+    name, against = _name(place, target), _name(0, base)
+    floor = noise_floor(samples, against, _again(base))
+    itself = place == 0 and target == base
+    return FileTiming(
+        bench.paths[place],
+        target,
+        samples.latency_ms(name),
+        samples.cpu_ms(name),
+        samples.throughput_per_s(name, bench.batch_size),
+        Ratio(1.0, 1.0, 1.0) if itself else compare(samples, against, name),
+        floor,
+        "baseline" if itself else verdict(samples, against, name, floor),
+    )
+
+
+def _best(samples: Samples, bench: _Bench, rows: tuple[FileTiming, ...]) -> tuple[FileTiming, ...]:
+    fastest: dict[int, Target] = {}
+    for row in sorted(rows, key=lambda row: (row.latency_ms["p50"], str(row.target)), reverse=True):
+        fastest[bench.paths.index(row.path)] = row.target
+    return tuple(
+        replace(_timing(samples, bench, place, target, fastest[0]), path=bench.paths[place])
+        for place, target in sorted(fastest.items())
+    )
