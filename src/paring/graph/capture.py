@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from paring.errors import BatchError, ForwardError, LayerError
 from paring.graph.blocks import find_blocks, first_tensor
 from paring.graph.sites import submodule
 from paring.numerics.hessian import Moments
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 _HERE = object()  # where the stream goes among the arguments of a block
 
@@ -41,8 +44,8 @@ class Sweep:
             raise BatchError(f"{where}: task.calibration holds no batch; give at least one.")
         self._blocks, self._calls = find_blocks(model, first[0])
         self._at = -1
-        self._cached: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-        self._extras: list[list[tuple[tuple[Any, ...], dict[str, Any]]]] = []
+        self._cached: list[Arguments] = []
+        self._extras: list[list[Arguments]] = []
 
     def order(self, layers: list[str]) -> list[str]:
         """`layers` in the order in which the forward first reaches them; unreached ones last."""
@@ -116,34 +119,55 @@ class Sweep:
     def _record(self) -> None:
         """One pass over the data: the inputs of the first block, and what the later ones take besides the stream."""
         assert self._blocks is not None
-        names = self._blocks.names
         for inputs, _ in self._data:
-            rows: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-            order: list[str] = []
-            with ExitStack() as stack:
-                for place, name in enumerate(names):
-
-                    def see(
-                        _m: Any, args: Any, kwargs: Any, place: int = place, rows: Any = rows, o: Any = order
-                    ) -> None:
-                        o.append(names[place])
-                        rows.append((args, kwargs) if place == 0 else _with_first(args, kwargs, _HERE))
-                        if place == len(names) - 1:
-                            raise _Reached
-
-                    stack.callback(submodule(self._model, name).register_forward_pre_hook(see, with_kwargs=True).remove)
-                self._run(inputs)
-            if tuple(order) != names:  # another batch takes another way through the model
+            rows = self._rows_of(inputs, self._blocks.names)
+            if rows is None:  # this batch takes another way through the model
                 self._blocks, self._cached, self._extras = None, [], []
                 return
             self._cached.append(rows[0])
-            self._extras.append(rows)
+            self._extras.append([((), {}), *rows[1:]])
         self._at = 0
-        for rows in self._extras:
-            rows[0] = ((), {})
+
+    def _rows_of(self, inputs: Any, names: tuple[str, ...]) -> list[Arguments] | None:
+        """What each block takes on one batch, the stream left out but in the first; None if they form no row there."""
+        rows: list[Arguments] = []
+        stream: list[tuple[Tensor, int]] = []
+        holds = True
+
+        def enter(place: int, args: Any, kwargs: Any) -> None:
+            nonlocal holds
+            x = first_tensor(args, kwargs)
+            holds &= place == len(rows) and x is not None
+            if holds and place > 0:
+                [(given, version)] = stream
+                known = {id(value) for value in (*rows[0][0], *rows[0][1].values())}
+                besides = (value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value is not x)
+                holds = x is given and given._version == version and all(id(value) in known for value in besides)
+            if not holds:
+                raise _Reached
+            rows.append((args, kwargs) if place == 0 else _with_first(args, kwargs, _HERE))
+            if place == len(names) - 1:
+                raise _Reached
+
+        def leave(_module: nn.Module, _args: Any, answer: Any) -> None:
+            output = _first_output(answer)
+            stream[:] = [(output, output._version)]
+
+        with ExitStack() as stack:
+            for place, name in enumerate(names):
+                module = submodule(self._model, name)
+                see = partial(_entering, enter, place)
+                stack.callback(module.register_forward_pre_hook(see, with_kwargs=True).remove)
+                stack.callback(module.register_forward_hook(leave).remove)
+            self._run(inputs)
+        return rows if holds and len(rows) == len(names) else None
 
 
-def _with_first(args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _entering(enter: Callable[[int, Any, Any], None], place: int, _module: nn.Module, args: Any, kwargs: Any) -> None:
+    enter(place, args, kwargs)
+
+
+def _with_first(args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> Arguments:
     """The same arguments with the first float tensor (or the place kept for it) replaced by `value`."""
     for place, item in enumerate(args):
         if item is _HERE or (isinstance(item, Tensor) and item.is_floating_point()):
