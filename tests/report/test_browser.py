@@ -119,8 +119,8 @@ def test_print_opens_every_fold_and_keeps_every_column(browser: Any, report: Pat
     page.emulate_media(media="print")
     page.set_viewport_size({"width": 718, "height": 1000})
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    folds = page.locator("details")
-    assert folds.count() == 2 and page.locator("details[open]").count() == 2
+    folds = page.locator("#layers details")
+    assert folds.count() == 2 and page.locator("details:not([open])").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= 718
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator("details[open]").count() == 1

@@ -11,8 +11,10 @@ from paring.core.edit import Declined
 from paring.judge.record import NODES, SAMPLES, Judged
 from paring.measure.samples import Samples
 from paring.recipe_io import to_yaml
-from paring.report.layers import Layer, layer_names, layers
-from paring.report.weights import layer_bytes
+from paring.report.layers import Costs, Layer, layer_names, layers
+from paring.report.weights import layer_bytes, layer_ms
+
+PROFILE = "profile.json"  # a paring.measure.profile.Profile, where the run took one
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,20 @@ def _detail(one: Judged, baseline: Judged) -> Detail:
     samples = one.folder / SAMPLES
     return Detail(
         recipe=to_yaml(candidate.recipe),
-        layers=layers(baseline.candidate, candidate, _bytes(baseline, names), _bytes(one, names)),
+        layers=layers(baseline.candidate, candidate, _costs(baseline, names), _costs(one, names)),
         declined=_once(candidate),
         samples=Samples.load(samples) if samples.is_file() else None,
     )
 
 
-def _bytes(judged: Judged, names: list[str]) -> dict[str, int]:
-    nodes = judged.folder / NODES
-    if not nodes.is_file() or not judged.model.is_file():
-        return {}
-    return layer_bytes(judged.model, json.loads(nodes.read_text(encoding="utf-8")), names)
+def _costs(judged: Judged, names: list[str]) -> Costs:
+    nodes, profile = judged.folder / NODES, judged.folder / PROFILE
+    sizes, times = {}, {}
+    if nodes.is_file() and judged.model.is_file():
+        sizes = layer_bytes(judged.model, json.loads(nodes.read_text(encoding="utf-8")), names)
+    if profile.is_file():
+        times = layer_ms(json.loads(profile.read_text(encoding="utf-8"))["ops"], names)
+    return Costs(sizes, times)
 
 
 def _once(candidate: Candidate) -> tuple[Declined, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -36,6 +36,14 @@ class Layer:
     ms_after: float | None = None
 
 
+@dataclass(frozen=True)
+class Costs:
+    """By layer name, of one file: bytes in it, and milliseconds where it was profiled."""
+
+    bytes: Mapping[str, int] = field(default_factory=dict)
+    ms: Mapping[str, float] = field(default_factory=dict)
+
+
 def layer_names(baseline: Candidate, candidate: Candidate) -> list[str]:
     """Every layer with a weight matrix, in the original model's order; then those that only the candidate has."""
     names = _weighted(baseline.state)
@@ -43,12 +51,7 @@ def layer_names(baseline: Candidate, candidate: Candidate) -> list[str]:
     return sorted(names, key=natural) + sorted(new, key=natural)
 
 
-def layers(
-    baseline: Candidate,
-    candidate: Candidate,
-    bytes_before: Mapping[str, int],
-    bytes_after: Mapping[str, int],
-) -> tuple[Layer, ...]:
+def layers(baseline: Candidate, candidate: Candidate, old_costs: Costs, new_costs: Costs) -> tuple[Layer, ...]:
     """A Layer for each of `layer_names`."""
     names = layer_names(baseline, candidate)
     done = edits_by_layer(candidate.edits, names)
@@ -68,8 +71,10 @@ def layers(
                 nonzeros=nonzeros,
                 bits=_settings(done.get(name, ()), "num_bits") or _dtypes(weights),
                 ranks=_settings(done.get(name, ()), "rank"),
-                bytes_before=bytes_before.get(name),
-                bytes_after=bytes_after.get(name),
+                bytes_before=old_costs.bytes.get(name),
+                bytes_after=new_costs.bytes.get(name),
+                ms_before=old_costs.ms.get(name),
+                ms_after=new_costs.ms.get(name),
             )
         )
     return tuple(rows)

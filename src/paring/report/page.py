@@ -9,11 +9,14 @@ from importlib.resources import files
 from paring.core.measurement import Measurement
 from paring.report.clock import distributions, ratios
 from paring.report.edits import edit_tables
+from paring.report.floor import floors
 from paring.report.html import Child, Html, join, tag
+from paring.report.memory import memory_section
 from paring.report.pareto import trade_plots
 from paring.report.reproduce import reproduce
 from paring.report.results import Run, verdict_sentence
 from paring.report.roles import shown
+from paring.report.slices import slice_table
 from paring.report.tables import candidates_table, targets_table
 from paring.report.words import digits, metric_text, scaled, signed, times
 
@@ -49,7 +52,10 @@ def page(run: Run) -> str:
         _section("candidates", "All candidates", join(_budget(run), SORT), candidates_table(run)),
         _section("clock", "Faster, or noise?", CLOCK, ratios(run)),
         _section("timings", "How long a call takes", CURVES, distributions(run)),
+        _section("floor", "How far from the limit", None, floors(run)),
+        _section("classes", "Class by class", None, slice_table(run)),
         _section("layers", "Layer by layer", EDITS, edit_tables(run)),
+        _section("memory", "Memory, start and throughput", None, memory_section(run)),
         _section("engines", "Every engine and precision", None, targets_table(run), _refused(run)),
         _section("reproduce", "How to reproduce", None, reproduce(run)),
     )

@@ -22,7 +22,7 @@ class Axis:
     def at(self, value: float) -> float:
         """How far along the axis `value` stands, 0 to 1, held inside."""
         if self.log:
-            share = math.log(max(value, 1e-300) / self.low) / math.log(self.high / self.low)
+            share = math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
         else:
             share = (value - self.low) / (self.high - self.low)
         return min(max(share, 0.0), 1.0)
@@ -39,7 +39,7 @@ def axis(values: Iterable[float], *, pad: float = 0.08, log: bool | None = None)
     found = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(found), max(found)
     if log is None:
-        log = low > 0 and high / low >= LOG_FROM
+        log = low > high * 1e-12 and high >= low * LOG_FROM
     if log:
         if low == high:
             low, high = low / 1.5, high * 1.5

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from paring.core.measurement import Measurement, TargetTiming
-from paring.report.clock import verdict_pill
 from paring.report.html import Child, Html, join, lines, tag
 from paring.report.results import Run
 from paring.report.roles import role, shown
+from paring.report.strips import verdict_pill
 from paring.report.words import digits, metric_text, scaled, signed
 
 NONE = "–"

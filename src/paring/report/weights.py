@@ -1,10 +1,11 @@
-"""How many bytes of an ONNX file belong to which layer."""
+"""How many bytes of an ONNX file, and how much of its time, belong to which layer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -23,6 +24,15 @@ def layer_bytes(path: Path, nodes: Mapping[str, str], layers: Sequence[str]) -> 
     for tensor in graph.initializer:
         layer = owner(tensor.name, layers) or owner(readers.get(tensor.name, "") + ".", layers)
         found[layer] = found.get(layer, 0) + _bytes(tensor)
+    return found
+
+
+def layer_ms(ops: Sequence[Mapping[str, Any]], layers: Sequence[str]) -> dict[str, float]:
+    """Layer name -> milliseconds of its operators (`{"module", "ms"}`, ...) in the engine's own profile."""
+    found: dict[str, float] = {}
+    for op in ops:
+        layer = owner(f"{op['module']}.", layers)
+        found[layer] = found.get(layer, 0.0) + float(op["ms"])
     return found
 
 
