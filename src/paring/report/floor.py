@@ -70,7 +70,7 @@ def _bound(floor: Floor) -> str:
     memory = sum(op.floor_ms for op in floor.ops if op.bound == "memory")
     compute = sum(op.floor_ms for op in floor.ops if op.bound == "compute")
     parts = [(compute, "compute"), (memory, "memory"), (floor.overhead_ms, "call")]
-    return "floor: " + ", ".join(f"{100 * part / total:.0f} % {name}" for part, name in parts if part > 0.0005 * total)
+    return ", ".join(f"{100 * part / total:.0f} % {name}" for part, name in parts if part > 0.0005 * total)
 
 
 def _operators(name: str, floor: Floor) -> Html:

@@ -68,12 +68,13 @@ def _chart(title: str, run: Run, series: Sequence[tuple[Measurement, Timeline, l
                 parts.append(tag("text", text, x=LEFT - 7, y=y + 4, text_anchor="end", class_="tick"))
             else:
                 parts.append(tag("text", text, x=x, y=BOTTOM + 17, text_anchor="middle", class_="tick"))
-    parts.append(tag("text", "seconds since the process started", x=RIGHT, y=HEIGHT - 2, text_anchor="end",
+    parts.append(tag("text", "seconds since the process started", x=RIGHT, y=HEIGHT - 6, text_anchor="end",
                      class_="axis-title"))  # fmt: skip
     for one, line, values in series:
         points = " ".join(
             f"{LEFT + across.at(t) * (RIGHT - LEFT):.1f},{BOTTOM - up.at(value) * (BOTTOM - TOP):.1f}"
-            for t, value in zip(line.t_s, values, strict=True)
+            for t, value, size in zip(line.t_s, values, line.rss_bytes, strict=True)
+            if size  # the last look may find the process gone
         )
         parts.append(tag("polyline", points=points, class_=f"line {role(one, run.chosen)}"))
     names = [tag("span", one.name, class_=f"key {role(one, run.chosen)}") for one, *_ in series]
