@@ -126,16 +126,17 @@ class DependencyTrace:
     def _touch(self, edge: Any, pairs: Pairs) -> Touch | None:
         kinds = type(self._graph.ops.OPTYPE.CONV)
         node = edge.target
+        known = tuple((root, index) for root, index in pairs if root is not None)
         if node.type == kinds.OUTPUT:
-            return Touch("", "output", pairs)
+            return Touch("", "output", known)
         if isinstance(node.module, nn.Parameter):
-            return Touch(self._graph._param_to_name.get(node.module, "a parameter"), "unknown", pairs)
+            return Touch(self._graph._param_to_name.get(node.module, "a parameter"), "unknown", known)
         name = self._names.get(node.module)
         if name is None:
             return None  # an operation: addition, concatenation, reshape
-        if type(node.module) not in KNOWN or is_unknown(node.module) or any(root is None for root, _ in pairs):
-            return Touch(name, "unknown", pairs)
-        return Touch(name, "in" if edge.handler.__name__ == "prune_in_channels" else "out", pairs)
+        if type(node.module) not in KNOWN or is_unknown(node.module) or len(known) < len(pairs):
+            return Touch(name, "unknown", known)
+        return Touch(name, "in" if edge.handler.__name__ == "prune_in_channels" else "out", known)
 
 
 def plain_view(model: nn.Module) -> nn.Module:
