@@ -62,6 +62,20 @@ class DictNet(nn.Module):
         return {"logits": self.head(pooled)}
 
 
+class EncoderNet(nn.Module):
+    """Two encoder layers of two heads over tokens, with PyTorch's own attention, which hides its projections."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(24, 16)
+        layer = nn.TransformerEncoderLayer(16, 2, 24, dropout=0.0, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.encoder(self.embed(inputs)).mean(1))
+
+
 def image_task(seed: int = 0, model: nn.Module | None = None) -> Task:
     """ResidualNet on noise images whose class is their brightest quadrant."""
     torch.manual_seed(seed)
@@ -92,6 +106,14 @@ def dict_task(seed: int = 0) -> Task:
     return _task("dict", model, inputs, targets, {name: value[:2] for name, value in inputs.items()})
 
 
+def encoder_task(seed: int = 0) -> Task:
+    """EncoderNet on random tokens, of which only the even ones occur."""
+    torch.manual_seed(seed)
+    model = EncoderNet().eval()
+    x = 2 * torch.randint(0, 12, (96, 5))
+    return _task("encoder", model, x, x[:, 0] // 2 % 4, x[:2])
+
+
 def _task(name: str, model: nn.Module, inputs, targets: Tensor, example) -> Task:  # type: ignore[no-untyped-def]
     data = batches(inputs, targets, 32)
     return Task(
@@ -108,4 +130,4 @@ def _task(name: str, model: nn.Module, inputs, targets: Tensor, example) -> Task
     )
 
 
-TASKS = {"images": image_task, "vectors": vector_task, "dict": dict_task}
+TASKS = {"images": image_task, "vectors": vector_task, "dict": dict_task, "encoder": encoder_task}

@@ -19,13 +19,13 @@ LAYERS = [
     {"core", "numerics", "data"},
     {"graph", "engines"},
     {"train", "measure"},
-    {"clock"},
+    {"clock", "artifacts"},
     {"prune", "factorize", "quantize", "distill", "finetune"},
     {"catalog"},
     {"settings"},
     {"recipe_io"},
     {"candidates"},
-    {"artifacts", "store"},
+    {"store"},
     {"judge", "choice", "testing"},
     {"report"},
     {"run", "ship"},
@@ -36,6 +36,22 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 METHODS = {"prune", "factorize", "quantize", "distill"}
 # Values and nets that several methods of one family share; no method of its own.
 SHARED_WITHIN = {
+    *(
+        f"paring.quantize.{shared}"
+        for shared in (
+            "calibrate",
+            "clock",
+            "granularity",
+            "integers",
+            "observers",
+            "plan",
+            "rounding",
+            "sensitivity",
+            "training",
+            "weights",
+        )
+    ),
+    *(f"paring.prune.{shared}" for shared in ("settings", "structure")),
     *(f"paring.factorize.{shared}" for shared in ("rank", "by_clock", "view", "options", "calibrated", "fisher")),
 }
 

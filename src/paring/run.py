@@ -19,7 +19,7 @@ from paring.errors import BudgetError, RecipeError
 from paring.judge.bench import Bench
 from paring.judge.judge import headline, judge
 from paring.judge.record import Judged, load_measurement
-from paring.recipe_io import recipe_hash
+from paring.recipe_io import recipe_hash, to_yaml
 from paring.report.detail import details
 from paring.report.results import Run, row
 from paring.report.write import write_report
@@ -45,10 +45,7 @@ def run_recipes(
     report.md are written in any case, the artifact only if a candidate stays inside the budget.
     Raises: BudgetError after everything is written if none does.
     """
-    for position, recipe in enumerate((BASELINE, *recipes)):
-        recipe.check(task)
-        if str(recipe) in {str(other) for other in (BASELINE, *recipes)[:position]}:
-            raise RecipeError(f"two recipes are called {str(recipe)!r}; give each a name of its own.")
+    check_recipes(task, recipes)
     baseline = yield from _judged(task, BASELINE, folder, bench, None)
     judged = []
     for recipe in recipes:
@@ -80,11 +77,21 @@ def run_recipes(
     for one in final:
         if one.measurement.name == chosen:
             with whole_folder(folder.artifact) as partial:
-                write_artifact(one.candidate, one.folder, partial, row(one.measurement))
+                write_artifact(one.candidate, to_yaml(one.candidate.recipe), one.folder, partial, row(one.measurement))
     write_report(run, folder.path)
     if miss is not None:
         raise miss
     return run
+
+
+def check_recipes(task: Task, recipes: Sequence[Recipe]) -> None:
+    """Raises MissingError for what the task lacks, RecipeError for two recipes of one name."""
+    names = {str(BASELINE)}
+    for recipe in recipes:
+        recipe.check(task)
+        if str(recipe) in names:
+            raise RecipeError(f"two recipes are called {str(recipe)!r}; give each a name of its own.")
+        names.add(str(recipe))
 
 
 def _judged(

@@ -13,8 +13,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from paring.catalog import OBJECTIVES, objective_class
+from paring.catalog import OBJECTIVES, PASSES, objective_class, pass_class
 from paring.core.objective import Objective
+from paring.core.recipe import Pass
 from paring.errors import ParingError, RecipeError, UnknownNameError
 
 
@@ -91,6 +92,8 @@ def value_classes(hint: Any) -> dict[str, type[Any]]:
     for member in members:
         if member is Objective:
             found |= {name: objective_class(name) for name in OBJECTIVES}
+        elif member is Pass:
+            found |= {name: pass_class(name) for name in PASSES}
         elif isinstance(member, type) and (is_dataclass(member) or _family(member)):
             found |= {name_of(cls): cls for cls in (_family(member) or [member])}
     return found

@@ -14,6 +14,7 @@ from paring.core.task import Task
 from paring.judge.bench import Bench
 from paring.judge.judge import headline, judge
 from paring.judge.record import Judged
+from paring.recipe_io import to_yaml
 from paring.report.results import row
 from paring.store import whole_folder
 
@@ -29,7 +30,7 @@ def export(candidate: Candidate, task: Task, folder: str | Path, bench: Bench = 
         chosen = _judged(candidate, task, Path(workshop) / "candidate", bench, baseline)
         measured = headline(chosen, baseline, task)
         with whole_folder(Path(folder)) as partial:
-            write_artifact(candidate, chosen.folder, partial, row(measured))
+            write_artifact(candidate, to_yaml(candidate.recipe), chosen.folder, partial, row(measured))
     return Artifact(Path(folder))
 
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from paring.artifacts.atomic import write_atomically
@@ -58,13 +59,14 @@ def open_run(path: str | Path, task: Task, conditions: Mapping[str, Any]) -> Run
     head = {"format": FORMAT, "task": task.name, "fingerprint": fingerprint(task), "conditions": dict(conditions)}
     known = path / "run.json"
     if known.is_file():
-        found = read_json(known)
+        found = _read_known(known)
         for key, what in (("fingerprint", "another task, model or data"), ("conditions", "other conditions")):
             if found.get(key) != head[key]:
                 got = f"{found.get('task')} {found.get('conditions')}" if key == "conditions" else found.get("task")
                 raise RunFolderError(
                     f"{path}: holds a run of {what} ({got}). Choose another --out, or remove the folder."
                 )
+        _sweep(path)
         return RunFolder(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunFolderError(f"{path}: exists and is no run folder of Paring. Choose another --out.")
@@ -85,8 +87,8 @@ def fingerprint(task: Task) -> str:
             continue
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(task.seed)
-            inputs, _ = next(iter(data))
-        for name, tensor in tensors_of(inputs).items():
+            inputs, target = next(iter(data))
+        for name, tensor in tensors_of({**tensors_of(inputs), "target": target}).items():
             _feed(digest, f"{split} {name}", tensor)
     return digest.hexdigest()
 
@@ -101,16 +103,14 @@ def save_candidate(candidate: Candidate, folder: Path) -> None:
         "aliases": dict(candidate.aliases),
     }
     write_json(folder / "edits.json", log)
-    save_file(dict(candidate.state), folder / "weights.safetensors")
+    # Not `save_file`, whose error for a full disk is no OSError and has no errno.
+    (folder / "weights.safetensors").write_bytes(save(dict(candidate.state)))
 
 
 def load_candidate(folder: str | Path) -> Candidate:
     """The candidate that `save_candidate` wrote. Raises CorruptFileError for a damaged or newer folder."""
     folder = Path(folder)
-    log = read_json(folder / "edits.json")
-    if not isinstance(log.get("format"), int) or log["format"] > FORMAT:
-        got = log.get("format")
-        raise CorruptFileError(f"{folder / 'edits.json'}: format {got!r}; this version reads up to {FORMAT}. Upgrade.")
+    log = _read_known(folder / "edits.json")
     try:
         state = load_file(folder / "weights.safetensors")
     except Exception as error:
@@ -171,6 +171,22 @@ def read_json(path: Path) -> dict[str, Any]:
 def candidate_hash(candidate: Candidate) -> str:
     """The folder name of a candidate: twelve hex digits of its recipe."""
     return recipe_hash(candidate.recipe)
+
+
+def _read_known(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file of a format that this version reads. Raises CorruptFileError."""
+    data = read_json(path)
+    if not isinstance(data.get("format"), int) or data["format"] > FORMAT:
+        got = data.get("format")
+        raise CorruptFileError(f"{path}: format {got!r}; this version reads up to {FORMAT}. Upgrade Paring.")
+    return data
+
+
+def _sweep(path: Path) -> None:
+    """Removes what killed processes left half-written (`whole_folder`); a living one's is left alone."""
+    for partial in path.rglob(".*.[0-9]*.partial"):
+        if not psutil.pid_exists(int(partial.suffixes[-2][1:])):
+            shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
 
 
 def _cannot_write(path: Path, error: OSError) -> RunFolderError:

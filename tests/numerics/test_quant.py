@@ -15,10 +15,10 @@ from paring.numerics.quant import (
     Range,
     activation_scale,
     observe,
-    per_channel,
     round_bias,
     round_weight,
     scale_for_bias,
+    spread,
     weight_scale,
 )
 
@@ -39,9 +39,9 @@ def weights(draw: st.DrawFn) -> Tensor:
 def test_weight_rounding_error_is_at_most_half_a_scale(W: Tensor, quant_max: int) -> None:
     scale_O = weight_scale(W, quant_max)
     q = round_weight(W, scale_O, -quant_max, quant_max)
-    error = (q.double() * per_channel(scale_O, W).double() - W.double()).abs()
+    error = (q.double() * spread(scale_O, W).double() - W.double()).abs()
     assert q.shape == W.shape and q.dtype == torch.int8 and scale_O.shape == (len(W),)
-    assert (error <= per_channel(scale_O, W).double() * (0.5 + 1e-5)).all()
+    assert (error <= spread(scale_O, W).double() * (0.5 + 1e-5)).all()
     assert int(q.abs().max()) <= quant_max
 
 

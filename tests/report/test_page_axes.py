@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from paring.report.density import BINS, curve, density
@@ -20,6 +20,8 @@ POSITIVE = st.floats(1e-6, 1e12)
 
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=20))
+@example([5e-324])
+@example([1.0, 1.3e-290])
 def test_axis_shows_every_value(values: list[float]) -> None:
     along = axis(values)
     assert along.low < along.high and all(along.low <= value <= along.high for value in values)

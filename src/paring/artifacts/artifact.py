@@ -11,7 +11,6 @@ from typing import Any
 from paring.artifacts.manifest import read_manifest, verify_artifact, write_manifest
 from paring.core.candidate import Candidate
 from paring.engines import machine
-from paring.recipe_io import to_yaml
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,15 @@ class Artifact:
         verify_artifact(self.folder)
 
 
-def write_artifact(candidate: Candidate, measured: Path, folder: Path, measurement: dict[str, Any]) -> Artifact:
+def write_artifact(
+    candidate: Candidate, recipe_yaml: str, measured: Path, folder: Path, measurement: dict[str, Any]
+) -> Artifact:
     """Copies the very file that was measured, `measured/model.onnx`, into `folder` and describes it there."""
     shutil.copyfile(measured / "model.onnx", folder / "model.onnx")
-    (folder / "recipe.yaml").write_text(to_yaml(candidate.recipe), encoding="utf-8")
+    (folder / "recipe.yaml").write_text(recipe_yaml, encoding="utf-8")
     write_manifest(
         folder,
-        recipe=to_yaml(candidate.recipe),
+        recipe=recipe_yaml,
         edits=[edit.to_json() for edit in candidate.edits],
         machine=machine(),
         declined=[[declined.layer, declined.reason] for declined in candidate.declined],

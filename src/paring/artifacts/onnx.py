@@ -15,8 +15,11 @@ from torch import Tensor, nn
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
 from paring.artifacts.atomic import write_atomically
+from paring.artifacts.translations import opset_for, pack_int4, store_half, translations
 from paring.core.task import Inputs, Task, tensors_of
 from paring.errors import ExportError
+from paring.graph.edits.weight_only import STORED_AS
+from paring.graph.fake import FakeQuantizedLayer
 from paring.graph.quantized import freeze_quantizers
 from paring.graph.trace import export_arguments, quiet, reason_of
 
@@ -55,13 +58,17 @@ def write_onnx(model: nn.Module, task: Task, path: str | Path) -> NodeMap:
     """
     names = input_names(model, task.example_inputs)
     wrapped = OneOutput(copy.deepcopy(model), task.example_inputs, task.output).eval()
+    _refuse_unfinished(wrapped.model)
     freeze_quantizers(wrapped)
     program = _traced(wrapped, task)
     _check_dynamic(program, names, task.dynamic_dims)
-    proto = _converted(program, names)
+    proto = _converted(program, names, opset_for(wrapped))
     _refuse_float_weights(proto)
     _unshare_zero_points(proto.graph)
+    pack_int4(proto.graph)
     node_map = _stripped(proto)
+    for dtype in sorted({getattr(module, STORED_AS) for module in model.modules() if hasattr(module, STORED_AS)}):
+        node_map |= _with_names(store_half(proto.graph, dtype))
     if (size := proto.ByteSize()) > LARGEST:
         raise ExportError(f"{path}: the file would be {size} bytes, and ONNX holds at most 2 GB. Compress further.")
     write_atomically(Path(path), proto.SerializeToString(deterministic=True))
@@ -103,17 +110,30 @@ def _check_dynamic(program: torch.export.ExportedProgram, names: tuple[str, ...]
                 )
 
 
-def _converted(program: torch.export.ExportedProgram, names: tuple[str, ...]) -> onnx.ModelProto:
+def _converted(program: torch.export.ExportedProgram, names: tuple[str, ...], opset: int | None) -> onnx.ModelProto:
     try:
         with quiet():
             converted = torch.onnx.export(
-                program, dynamo=True, verbose=False, input_names=names, output_names=(OUTPUT,), external_data=False
+                program,
+                dynamo=True,
+                verbose=False,
+                input_names=names,
+                output_names=(OUTPUT,),
+                external_data=False,
+                opset_version=opset,
+                custom_translation_table=translations(),
             )
     except Exception as error:  # no common base class
         raise ExportError(f"the model cannot be converted to ONNX: {reason_of(error)}") from error
     assert converted is not None
     proto: onnx.ModelProto = converted.model_proto
     return proto
+
+
+def _refuse_unfinished(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        if isinstance(module, FakeQuantizedLayer):
+            raise ExportError(f"{name}: its fake quantizers have not been turned into stored integers (Freeze).")
 
 
 def _refuse_float_weights(proto: onnx.ModelProto) -> None:
@@ -132,7 +152,8 @@ def _unshare_zero_points(graph: onnx.GraphProto) -> None:
     stored = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT8}
     seen: set[str] = set()
     for node in graph.node:
-        if node.op_type != "DequantizeLinear" or node.input[0] not in stored or node.input[2] not in stored:
+        has_zero_point = node.op_type == "DequantizeLinear" and len(node.input) > 2
+        if not has_zero_point or node.input[0] not in stored or node.input[2] not in stored:
             continue
         name = node.input[2]
         if name in seen:
@@ -140,6 +161,13 @@ def _unshare_zero_points(graph: onnx.GraphProto) -> None:
             graph.initializer.add().CopyFrom(stored[name])
             graph.initializer[-1].name = node.input[2]
         seen.add(name)
+
+
+def _with_names(casts: list[onnx.NodeProto]) -> NodeMap:
+    """Names the nodes after the weights they convert; the weight's name begins with its module's."""
+    for node in casts:
+        node.name = f"cast_{node.output[0]}"
+    return {node.name: node.output[0].rpartition(".")[0] for node in casts}
 
 
 def _stripped(proto: onnx.ModelProto) -> NodeMap:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+STOPPED = 130
+
 
 def main() -> None:
     """Runs a command; a mistake of the user's is one line and exit code 2 (3: nothing inside the budget)."""
@@ -21,8 +23,10 @@ def main() -> None:
         line = " ".join(str(error).split())
         errors.print(f"[red]{type(error).__name__}:[/red] {escape(line)}", soft_wrap=True, highlight=False)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:  # typer turns Ctrl-C within a command into SystemExit(130)
+        if isinstance(end, SystemExit) and end.code != STOPPED:
+            raise
         from paring.cli.render import errors
 
-        errors.print("Stopped. Whole candidates are kept; the same command goes on from them.")
-        sys.exit(130)
+        errors.print("Stopped. Whole candidates are kept; the same command goes on from them.", soft_wrap=True)
+        sys.exit(STOPPED)

@@ -11,6 +11,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from paring.cli.compare import compare as compare_command
+from paring.cli.loadtest import load
+from paring.cli.machine import machine
+from paring.cli.measure import measure
 from paring.cli.options import (
     AsJson,
     BatchSize,
@@ -25,6 +29,7 @@ from paring.cli.options import (
     bench_of,
     budget_of,
 )  # fmt: skip
+from paring.cli.profile import profile
 from paring.errors import SettingError
 
 app = typer.Typer(
@@ -85,13 +90,12 @@ def compress(
     from paring.core.check import check_task
     from paring.recipe_io import read_recipe
     from paring.report.results import results
-    from paring.run import run_recipes
+    from paring.run import check_recipes, run_recipes
     from paring.store import open_run
 
     recipes = [read_recipe(path) for path in recipe]
     loaded = load_task(task)
-    for one in recipes:
-        one.check(loaded)
+    check_recipes(loaded, recipes)
     check_task(loaded)
     bench = bench_of(engine, device, threads, batch)
     baseline_metric = None
@@ -114,37 +118,6 @@ def compress(
         console.print_json(json.dumps(results(run)))
     else:
         print_run(run, out)
-
-
-@app.command()
-def measure(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="An .onnx file or an artifact folder.")],
-    task: Annotated[str | None, typer.Option(help="A task, to measure quality on its test data too.")] = None,
-    engine: Engines = None,
-    device: Device = "cpu",
-    threads: Threads = 1,
-    batch: BatchSize = 1,
-    as_json: AsJson = False,
-) -> None:
-    """Measures a file: bytes, latency per engine and precision, peak memory, and quality where a task is given."""
-    from paring.cli.load import load_task
-    from paring.cli.render import console
-    from paring.judge.file import measure_file
-
-    loaded = None if task is None else load_task(task)
-    measured = measure_file(path, bench_of(engine, device, threads, batch), loaded)
-    if as_json:
-        console.print_json(json.dumps(measured))
-        return
-    console.print(f"{measured['path']}: {measured['file_bytes']:,} bytes, inputs {', '.join(measured['inputs'])}")
-    table = Table("target", "p50 ms", "p90 ms", "p99 ms", "per s", "peak memory", "metric", header_style="bold")
-    for row in measured["targets"]:
-        latency = row["latency_ms"]
-        metric = "" if row["metric"] is None else f"{row['metric']:.4f}"
-        times = (f"{latency[name]:.4f}" for name in ("p50", "p90", "p99"))
-        memory = f"{row['peak_memory_bytes'] / 1e6:.1f} MB"
-        table.add_row(row["name"], *times, f"{row['throughput_per_s']:,.0f}", memory, metric)
-    console.print(table)
 
 
 @app.command()
@@ -180,15 +153,25 @@ def init(
     """Writes a small commented task that runs as it is, and a recipe beside it."""
     from paring.cli.init import RECIPE, TEMPLATE
     from paring.cli.render import console
+    from paring.store import write_text
 
     recipe = file.with_name("recipe.yaml")
     for path in (file, recipe):
         if path.exists():
             raise SettingError(f"{path}: exists already and is left as it is. Choose another name.")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(TEMPLATE.format(name=file.name, stem=file.stem), encoding="utf-8")
-    recipe.write_text(RECIPE, encoding="utf-8")
+    write_text(file, TEMPLATE.format(name=file.name, stem=file.stem))
+    write_text(recipe, RECIPE)
     console.print(f"Wrote {file} and {recipe}. Now run:\n  paring compress {file}:task --recipe {recipe} --out out/")
+
+
+for name, command in (
+    ("measure", measure),
+    ("compare", compare_command),
+    ("load", load),
+    ("machine", machine),
+    ("profile", profile),
+):
+    app.command(name)(command)
 
 
 def _print_technique(one: dict[str, Any]) -> None:

@@ -28,18 +28,20 @@ MaxSize = Annotated[str | None, typer.Option(help="Budget: largest file, for exa
 
 
 def bench_of(engines: list[str] | None, device: str, threads: int, batch_size: int) -> Bench:
-    """The bench these options ask for. Raises UnknownNameError or SettingError."""
+    """The bench these options ask for. Raises UnknownNameError, or EngineError if none of the engines runs files."""
     if device not in ("cpu", "cuda"):
         raise UnknownNameError("device", device, ("cpu", "cuda"), "--device")
     for engine in engines or ():
         if engine not in ENGINES:
             raise UnknownNameError("engine", engine, ENGINES, "--engine")
-    return Bench(
+    bench = Bench(
         engines=tuple(engines) if engines else ENGINES,  # type: ignore[arg-type]
         device=device,  # type: ignore[arg-type]
         threads=threads,
         batch_size=batch_size,
     )
+    bench.targets()
+    return bench
 
 
 def budget_of(
@@ -50,15 +52,15 @@ def budget_of(
         raise UnknownNameError("percentile", percentile, ("p50", "p90", "p99"), "--percentile")
     return Budget(
         max_metric_drop=None if max_drop is None else drop_of(max_drop, relative_to),
-        max_latency_ms=None if max_latency is None else _number(max_latency, "--max-latency", MILLISECONDS),
+        max_latency_ms=None if max_latency is None else number_of(max_latency, "--max-latency", MILLISECONDS),
         percentile=percentile,  # type: ignore[arg-type]
-        max_file_bytes=None if max_size is None else int(_number(max_size, "--max-size", BYTES)),
+        max_file_bytes=None if max_size is None else int(number_of(max_size, "--max-size", BYTES)),
     )
 
 
 def drop_of(text: str, relative_to: float | None) -> float:
     """`0.01` in the metric's own unit, `0.5pt` as hundredths, `0.5%` of the baseline's metric."""
-    value = _number(text, "--max-drop", {"": 1, "pt": 0.01, "%": 0.01})
+    value = number_of(text, "--max-drop", {"": 1, "pt": 0.01, "%": 0.01})
     if not text.strip().endswith("%"):
         return value
     if relative_to is None:
@@ -66,7 +68,8 @@ def drop_of(text: str, relative_to: float | None) -> float:
     return value * abs(relative_to)
 
 
-def _number(text: str, where: str, units: dict[str, float]) -> float:
+def number_of(text: str, where: str, units: dict[str, float]) -> float:
+    """The number in `text` times its unit. Raises SettingError."""
     cleaned = text.strip().lower()
     digits = cleaned.rstrip("abcdefghijklmnopqrstuvwxyz% ")
     unit = cleaned[len(digits) :].strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 def follow(steps: Generator[Told, None, T], *, quiet: bool = False) -> T:
     """Consumes a stream of what is being done, showing it as one live line, and returns what it returns."""
-    with _bar(quiet) as show:
+    with closing(steps), _bar(quiet) as show:
         while True:
             try:
                 show(next(steps))

@@ -47,7 +47,7 @@ class Budget:
         broken = {
             name: got / limit for name, got, limit in pairs if limit is not None and got is not None and got > limit
         }
-        if self.max_metric_drop is not None and drop > self.max_metric_drop:
+        if self.max_metric_drop is not None and not drop <= self.max_metric_drop:  # NaN is no drop that fits
             broken["max_metric_drop"] = drop / self.max_metric_drop if self.max_metric_drop > 0 else float("inf")
         wanted, rate = self.min_throughput_per_s, measured.throughput_per_s
         if wanted is not None and rate is not None and rate < wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import islice
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ def check_task(task: Task) -> None:
         data = getattr(task, split)
         if data is None:
             continue
-        inputs, target = check_first_batch(data, split)
+        inputs, target = check_batches(data, split)
         output = check_forward(task, inputs, f"the first batch of {split}")
         check_lengths(output, target, split)
 
@@ -34,19 +35,23 @@ def check_weights(model: nn.Module) -> None:
             raise TaskError(f"{name}: the weight holds NaN or infinity. Load a sound checkpoint.")
 
 
-def check_first_batch(data: Batches, split: str) -> tuple[Inputs, Any]:
-    """The first batch of `data`. Raises BatchError if there is none or it is not (inputs, target)."""
-    batch = next(iter(data), None)
-    if batch is None:
+def check_batches(data: Batches, split: str) -> tuple[Inputs, Any]:
+    """The first batch of `data`, after a look at every batch; of `train`, which may be huge, at the first only.
+
+    Raises: BatchError if there is none, or one is not (inputs, target) or holds NaN.
+    """
+    first = None
+    for number, batch in enumerate(islice(data, 1 if split == "train" else None), start=1):
+        where = f"{split}: the first batch" if number == 1 else f"{split}: batch {number}"
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            got = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else type(batch).__name__
+            raise BatchError(f"{where} is {got}; it must be (inputs, target), inputs a tensor, tuple or dict.")
+        inputs, target = batch
+        check_finite(inputs, where)
+        first = first or (inputs, target)
+    if first is None:
         raise BatchError(f"{split}: it holds no batch; give at least one.")
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        got = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else type(batch).__name__
-        raise BatchError(
-            f"{split}: the first batch is {got}; it must be (inputs, target), inputs a tensor, tuple or dict."
-        )
-    inputs, target = batch
-    check_finite(inputs, f"{split}: the first batch")
-    return inputs, target
+    return first
 
 
 def check_finite(inputs: Inputs, where: str) -> None:
@@ -74,9 +79,23 @@ def check_forward(task: Task, inputs: Inputs, where: str) -> Tensor:
         layer = entered[-1] if entered and entered[-1] else "the model itself"
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ForwardError(f"{where}: the forward fails in {layer} on {shapes}: {reason}") from error
-    output = task.output(answer)
+    output = _picked(task, answer, where)
     if not torch.isfinite(output).all():
         raise ForwardError(f"{where}: the model answers NaN or infinity. Check the weights and the input scaling.")
+    return output
+
+
+def _picked(task: Task, answer: Any, where: str) -> Tensor:
+    try:
+        output = task.output(answer)
+    except ForwardError:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ForwardError(f"{where}: task.output fails on the model's {type(answer).__name__}: {reason}") from error
+    if not isinstance(output, Tensor) or output.ndim == 0:
+        got = type(output).__name__ if not isinstance(output, Tensor) else "single number"
+        raise ForwardError(f"{where}: task.output gives a {got}; it must give a tensor, (batch, ...).")
     return output
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from paring.errors import ParingError, TaskError
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -24,8 +26,15 @@ class Metric:
     per_example: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> float:
-        """The figure over all examples: outputs (n, ...), targets (n, ...)."""
-        return float(self.function(outputs, targets))
+        """The figure over all examples: outputs (n, ...), targets (n, ...). Raises TaskError if the function fails."""
+        try:
+            return float(self.function(outputs, targets))
+        except ParingError:
+            raise
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            shapes = f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)}"
+            raise TaskError(f"metric {self.name}: it fails on {shapes}: {reason}") from error
 
     def drop(self, before: float, after: float) -> float:
         """How much worse `after` is than `before`, in the metric's own unit; negative when it is better."""

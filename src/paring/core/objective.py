@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from paring.core.task import Inputs, Task
+from paring.errors import TaskError
 
 
 @dataclass(frozen=True)
@@ -66,4 +67,14 @@ class Supervised(OutputObjective):
 
     def score(self, student: Tensor, target: Any, teacher: Tensor | None, task: Task) -> Tensor:
         """`task.loss` of outputs and targets."""
-        return task.loss(student, target)
+        return label_loss(task, student, target)
+
+
+def label_loss(task: Task, outputs: Tensor, target: Any) -> Tensor:
+    """`task.loss` of outputs (b, ...) against the labels. Raises TaskError with both shapes if it fails."""
+    try:
+        return task.loss(outputs, target)
+    except Exception as error:
+        labels = f"{tuple(target.shape)} {target.dtype}" if isinstance(target, Tensor) else type(target).__name__
+        reason = " ".join(str(error).split())
+        raise TaskError(f"task.loss: it fails on outputs {tuple(outputs.shape)}, targets {labels}: {reason}") from error

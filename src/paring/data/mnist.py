@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +43,13 @@ def mnist(data: str | Path | None = None) -> Splits:
 
 def read_idx(path: Path) -> np.ndarray:
     """The uint8 array of an idx .gz file. Raises CorruptFileError if the header does not fit the bytes."""
-    raw = gzip.decompress(path.read_bytes())
-    zeros, kind, num_dims = struct.unpack(">HBB", raw[:4])
-    shape = struct.unpack(f">{num_dims}I", raw[4 : 4 + 4 * num_dims])
-    body = np.frombuffer(raw, np.uint8, offset=4 + 4 * num_dims)
+    try:
+        raw = gzip.decompress(path.read_bytes())
+        zeros, kind, num_dims = struct.unpack(">HBB", raw[:4])
+        shape = struct.unpack(f">{num_dims}I", raw[4 : 4 + 4 * num_dims])
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise CorruptFileError(f"{path}: not an idx file ({error}). Fetch it again.") from error
+    body = np.frombuffer(raw[4 + 4 * num_dims :], np.uint8)
     if zeros != 0 or kind != 8 or body.size != int(np.prod(shape)):
         raise CorruptFileError(f"{path}: not an idx file of bytes (kind {kind}, shape {shape}, {body.size} bytes).")
     return body.reshape(shape).copy()

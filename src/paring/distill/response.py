@@ -8,7 +8,7 @@ from typing import Any, ClassVar, final
 import torch.nn.functional as F
 from torch import Tensor
 
-from paring.core.objective import OutputObjective
+from paring.core.objective import OutputObjective, label_loss
 from paring.core.task import Task
 from paring.errors import SettingError, ShapeError
 
@@ -49,4 +49,4 @@ class Response(OutputObjective):
             reduction="sum",
         ) / (student.numel() / student.shape[-1])
         loss = self.alpha * self.temperature**2 * soft
-        return loss if self.alpha == 1 else loss + (1 - self.alpha) * task.loss(student, target)
+        return loss if self.alpha == 1 else loss + (1 - self.alpha) * label_loss(task, student, target)

@@ -12,6 +12,7 @@ import numpy as np
 
 from paring.core.target import Target
 from paring.engines.inputs import fitted
+from paring.engines.processor import has_vnni
 from paring.engines.protocol import Array, Arrays, InputSpec
 from paring.errors import CorruptFileError, EngineError
 
@@ -105,9 +106,11 @@ def session_options(target: Target, *, exact: bool) -> Any:
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     if exact:
-        # u8 x u8 kernels where u8 x s8 ones saturate in 16 bits (x86 without VNNI), and no int8 activations for
-        # weight-only files: both are documented in onnxruntime_session_options_config_keys.h.
-        options.add_session_config_entry("session.x64quantprecision", "1")
+        # u8 x u8 kernels where u8 x s8 ones saturate in 16 bits, and no int8 activations for weight-only files: both
+        # are documented in onnxruntime_session_options_config_keys.h. The first one refuses a weight beyond -64..64
+        # that two operations share, so it is asked for only where it changes anything.
+        if not has_vnni():
+            options.add_session_config_entry("session.x64quantprecision", "1")
         options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     return options
 

@@ -98,7 +98,7 @@ def open_openvino(
     With `profile`, every request keeps the time of each operator (`profiling_info`).
     """
     if target.device != "cpu":
-        raise EngineError(f"openvino: not measured: it runs on cpu here, and the target is {target}.")
+        raise EngineError(f"openvino: not measured: no GPU for {target} (it runs on cpu here).")
     model = _read(path)
     if static is not None:
         _make_static(path, model, static)

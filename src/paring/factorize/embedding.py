@@ -39,6 +39,7 @@ class Embedding(Pass):
     needs: ClassVar[frozenset[str]] = frozenset({"calibration"})
     cannot_follow: ClassVar[Mapping[str, str]] = {
         "integer weights": "integer tables cannot be factorized. Put factorize.embedding before the quantization.",
+        "integer embeddings": "integer tables cannot be factorized. Put factorize.embedding before the quantization.",
         "zeros": "the factors of a sparse table are dense, so its zeros would be lost. Put factorize.embedding first.",
     }
 

@@ -30,7 +30,7 @@ class Spatial(Pass):
 
     Grouped and depthwise convolutions, and kernels of one row or column, are declined.
     Raises: ShapeError for a rank above full, LayerError for NaN in a weight.
-    Reference: Jaderberg et al. 2014, arXiv:1405.3866 (scheme 2).
+    Reference: Jaderberg, Vedaldi & Zisserman 2014 (scheme 2), arXiv:1405.3866.
     """
 
     name: ClassVar[str] = "factorize.spatial"

@@ -17,6 +17,7 @@ from paring.factorize.options import linear_view, settle
 from paring.factorize.rank import RankChoice, Ratio
 from paring.graph.capture import input_shapes
 from paring.graph.edits.factorize import Factorize, LowRankLinear
+from paring.graph.edits.unfuse import unfuse_all
 from paring.graph.targets import targets
 from paring.numerics.factor import decompose
 
@@ -47,6 +48,7 @@ class Svd(Pass):
 
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """Yields one Factorize a layer, or Declined where the rank saves nothing or the clock says no."""
+        yield from unfuse_all(model)
         layers: list[str] = []
         for found in list(targets(self, model, (nn.Linear,))):
             if isinstance(found, Declined):

@@ -18,6 +18,7 @@ from paring.factorize.options import linear_view, settle
 from paring.factorize.rank import RankChoice, Ratio
 from paring.graph.capture import Sweep, input_moments, input_shapes
 from paring.graph.edits.factorize import Factorize, LowRankLinear
+from paring.graph.edits.unfuse import unfuse_all
 from paring.graph.targets import targets
 from paring.numerics.factor import decompose
 from paring.numerics.hessian import whitening
@@ -55,6 +56,7 @@ class WhitenedSvd(Pass):
 
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """Yields one Factorize a layer, or Declined where nothing is saved, measured faster or known of its input."""
+        yield from unfuse_all(model)
         assert task.calibration is not None
         names: list[str] = []
         for found in list(targets(self, model, (nn.Linear,))):

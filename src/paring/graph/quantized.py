@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from paring.errors import LayerError
+from paring.graph.weight_only import DynamicLinear, WeightOnlyLayer
 from paring.numerics.quant import INT32_MAX, round_bias
 
 with warnings.catch_warnings():
@@ -24,7 +25,9 @@ with warnings.catch_warnings():
 Q: Any = torch.ops.quantized_decomposed
 Side = Literal["input", "output"]
 SIDES: tuple[Side, Side] = ("input", "output")
+OPERAND_SCALE, OPERAND_ZERO_POINT = "operand_scale", "operand_zero_point"
 UINT8 = (0, 255, torch.uint8)
+INT8 = (-128, 127, torch.int8)
 INT32 = (-INT32_MAX - 1, INT32_MAX, torch.int32)
 
 
@@ -125,15 +128,16 @@ class QuantizedConv2d(QuantizedLayer):
         )
 
 
-def attach_quantizer(module: nn.Module, side: Side, device: torch.device) -> None:
-    """Makes `module` round its first float input, or its output, to uint8 and back, by buffers of its own.
+def attach_quantizer(module: nn.Module, side: Side, device: torch.device, *, signed: bool = False) -> None:
+    """Makes `module` round its first float input, or its output, to uint8 (int8 if `signed`) and back.
 
-    Buffers and a hook rather than a child module: an `nn.Sequential` would run a child.
+    Buffers and a hook of its own rather than a child module: an `nn.Sequential` would run a child.
     """
     if f"{side}_scale" in module._buffers:
         raise LayerError(f"its {side} is quantized already")
     module.register_buffer(f"{side}_scale", torch.ones((), device=device))
     module.register_buffer(f"{side}_zero_point", torch.zeros((), dtype=torch.int64, device=device))
+    setattr(module, f"{side}_signed", signed)
     if side == "input":
         module.register_forward_pre_hook(_quantize_input, with_kwargs=True)
     else:
@@ -141,8 +145,8 @@ def attach_quantizer(module: nn.Module, side: Side, device: torch.device) -> Non
 
 
 def has_quantizer(module: nn.Module) -> bool:
-    """Whether the input or the output of `module` is quantized."""
-    return any(f"{side}_scale" in module._buffers for side in SIDES)
+    """Whether the input, the output or an operand of `module` is quantized."""
+    return any(name in module._buffers for name in ("input_scale", "output_scale", OPERAND_SCALE))
 
 
 def set_quantizer(module: nn.Module, side: Side, scale: float, zero_point: int) -> None:
@@ -157,8 +161,13 @@ def freeze_quantizers(model: nn.Module) -> None:
     In place, and the end of it: a frozen model has another state than its edits say.
     """
     for module in model.modules():
-        if isinstance(module, QuantizedLayer):
+        if isinstance(module, QuantizedLayer | WeightOnlyLayer | DynamicLinear):
             module.freeze()
+        if OPERAND_SCALE in module._buffers:
+            for name in (OPERAND_SCALE, OPERAND_ZERO_POINT):
+                numbers = module.get_buffer(name).tolist()
+                delattr(module, name)
+                setattr(module, name, numbers)
         for side in SIDES:
             if f"{side}_scale" in module._buffers:
                 scale, zero_point = module.get_buffer(f"{side}_scale"), module.get_buffer(f"{side}_zero_point")
@@ -197,8 +206,14 @@ def _first_float(values: tuple[Any, ...]) -> int | None:
 
 def _round_trip(module: nn.Module, side: Side, x: Tensor) -> Tensor:
     scale, zero_point = getattr(module, f"{side}_scale"), getattr(module, f"{side}_zero_point")
+    return round_trip(x, scale, zero_point, signed=getattr(module, f"{side}_signed"))
+
+
+def round_trip(x: Tensor, scale: Tensor | float, zero_point: Tensor | int, *, signed: bool) -> Tensor:
+    """`x` to 8-bit integers and back; scale and zero point are tensors (), or numbers, which alone can be exported."""
+    limits = INT8 if signed else UINT8
     if isinstance(scale, Tensor):
-        q = Q.quantize_per_tensor.tensor(x, scale, zero_point, *UINT8)
-        return cast(Tensor, Q.dequantize_per_tensor.tensor(q, scale, zero_point, *UINT8))
-    q = Q.quantize_per_tensor(x, scale, zero_point, *UINT8)
-    return cast(Tensor, Q.dequantize_per_tensor(q, scale, zero_point, *UINT8))
+        q = Q.quantize_per_tensor.tensor(x, scale, zero_point, *limits)
+        return cast(Tensor, Q.dequantize_per_tensor.tensor(q, scale, zero_point, *limits))
+    q = Q.quantize_per_tensor(x, scale, zero_point, *limits)
+    return cast(Tensor, Q.dequantize_per_tensor(q, scale, zero_point, *limits))

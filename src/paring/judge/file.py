@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from paring.engines.inputs import free_inputs
 from paring.engines.protocol import Shapes
 from paring.errors import EngineError
 from paring.judge.bench import Bench, timed_inputs
+from paring.judge.evidence import evidence
+from paring.measure.canary import CANARY, canary, drift
 from paring.measure.latency import interleave
-from paring.measure.memory import peak_memory_bytes
 from paring.measure.quality import file_inputs, file_outputs
 
 
 def measure_file(path: Path, bench: Bench, task: Task | None = None, shapes: Shapes | None = None) -> dict[str, Any]:
-    """Bytes, and per Target latency, throughput, peak memory and (with a task) the metric on its headline split.
+    """Bytes, and per Target latency, throughput, memory, floor and (with a task) the metric on its headline split.
 
     `path` is an .onnx file, or an artifact folder, whose checksums are verified first. Without a task the inputs are
     zeros of `shapes`, or of the file's own with free dimensions 1 and the batch as the bench says.
@@ -46,25 +48,25 @@ def measure_file(path: Path, bench: Bench, task: Task | None = None, shapes: Sha
     if not sessions:
         raise EngineError(next(iter(refused.values())))
     runners = {str(target): session.prepare(inputs[target]) for target, session in sessions.items()}
+    runners[CANARY] = canary()
     samples = interleave(runners, blocks=bench.blocks, min_block_ms=bench.min_block_ms, threads=bench.threads)
     rows = []
     for target, session in sessions.items():
         name = str(target)
-        metric = None
-        if task is not None:
-            metric = task.metric(*file_outputs(session, task.headline()[1]))
+        behind = evidence(path, target, inputs[target], samples, bench)
         rows.append(
             {
                 "name": name,
-                "engine": target.engine,
-                "precision": target.precision,
-                "threads": target.threads,
-                "batch_size": target.batch_size,
+                **asdict(target),
                 "latency_ms": samples.latency_ms(name),
                 "cpu_ms": samples.cpu_ms(name),
                 "throughput_per_s": samples.throughput_per_s(name, bench.batch_size),
-                "peak_memory_bytes": peak_memory_bytes(path, target, inputs[target]),
-                "metric": metric,
+                "throughput": [asdict(entry) for entry in behind.throughput],
+                "peak_memory_bytes": behind.memory.peak_bytes,
+                "memory": asdict(behind.memory),
+                "roofline_multiple": None if behind.floor is None else behind.floor.multiple,
+                "roofline": None if behind.floor is None else asdict(behind.floor),
+                "metric": None if task is None else task.metric(*file_outputs(session, task.headline()[1])),
             }
         )
     first = next(iter(sessions.values()))
@@ -75,5 +77,6 @@ def measure_file(path: Path, bench: Bench, task: Task | None = None, shapes: Sha
         "metric_name": None if task is None else task.metric.name,
         "split": None if task is None else task.headline()[0],
         "targets": rows,
+        "drift": drift(samples),
         "refused": refused,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +17,11 @@ from paring.artifacts.verify import check_parity
 from paring.candidates import rebuild
 from paring.core.candidate import Candidate
 from paring.core.edit import Progress
-from paring.core.measurement import Measurement, Ratio, TargetTiming
+from paring.core.measurement import Measurement, Quality, Ratio, TargetTiming
 from paring.core.target import Target
 from paring.core.task import Inputs, Task
 from paring.engines import Session, open_session
-from paring.errors import EngineError, ParityError
+from paring.errors import EngineError, ParityError, TaskError
 from paring.judge.bench import Bench, timed_inputs
 from paring.judge.evidence import evidence
 from paring.judge.record import MODEL, NODES, SAMPLES, Judged, save_measurement
@@ -74,7 +75,7 @@ def judge(
         name=candidate.name,
         recipe=tuple(_words(step.name, changed_settings(step)) for step in candidate.recipe.passes),
         metric_name=task.metric.name,
-        quality=quality(task.metric, before, outputs, targets, split="validation", seed=task.seed),
+        quality=_quality(task, before, outputs, targets, "validation"),
         num_params=num_params(model),
         macs=macs(model, task.example_inputs),
         file_bytes=path.stat().st_size,
@@ -104,9 +105,20 @@ def headline(judged: Judged, baseline: Judged, task: Task) -> Measurement:
     before, _ = file_outputs(open_session(baseline.model, baseline.measurement.target), data)
     session = open_session(judged.model, judged.measurement.target)
     after, targets = file_outputs(session, data)
-    seen = quality(task.metric, before, after, targets, split=split, seed=task.seed)
+    seen = _quality(task, before, after, targets, split)
     gap = train_gap(session, task, seen.metric, seen.num_examples)
     return replace(judged.measurement, headline=replace(seen, train_gap=gap))
+
+
+def _quality(task: Task, before: Tensor, after: Tensor, targets: Tensor, split: str) -> Quality:
+    """`quality` with the task's metric. Raises TaskError for a figure that is no number: no budget can judge it."""
+    seen = quality(task.metric, before, after, targets, split=split, seed=task.seed)
+    if not math.isfinite(seen.drop):
+        raise TaskError(
+            f"metric {task.metric.name}: it is {seen.metric} on the {seen.num_examples} examples of {split}, a drop of "
+            f"{seen.drop}. Give it examples that it can score."
+        )
+    return seen
 
 
 @dataclass(frozen=True)

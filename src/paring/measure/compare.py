@@ -6,8 +6,9 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from paring.core.measurement import Ratio, Verdict
@@ -17,14 +18,18 @@ from paring.engines.inputs import free_inputs
 from paring.engines.protocol import Arrays, Shapes
 from paring.errors import EngineError, SettingError
 from paring.measure.canary import CANARY, DRIFT, canary, drift
-from paring.measure.latency import Clocks, Report, Runner, compare, interleave, noise_floor, verdict
+from paring.measure.latency import Clocks, Report, Runner, compare, noise_floor, verdict
+from paring.measure.lives import LIVES, Openers, interleave_anew
 from paring.measure.samples import Samples
+
+InputsFor = Callable[[FileSession, int], Arrays]
 
 
 @dataclass(frozen=True)
 class FileTiming:
-    """One file on one Target, against the first file on that same Target."""
+    """File number `place` on one Target, against the first file on that same Target."""
 
+    place: int
     path: Path
     target: Target
     latency_ms: Mapping[str, float]
@@ -40,7 +45,8 @@ class Comparison:
     """All files under one number of threads and one batch size.
 
     `best` compares each file on its own fastest Target with the first file on its own. `refused` says where a file or
-    an engine did not run, `drift` by how much the machine's speed changed meanwhile.
+    an engine did not run, `drift` by how much the machine's speed changed meanwhile, `inputs` what each
+    file was given.
     """
 
     threads: int
@@ -50,6 +56,7 @@ class Comparison:
     refused: Mapping[str, str]
     drift: float
     samples: Samples = field(repr=False)
+    inputs: Mapping[Path, Arrays] = field(repr=False)
 
     @property
     def steady(self) -> bool:
@@ -61,9 +68,10 @@ def compare_files(
     paths: Sequence[Path],
     targets: Sequence[Target],
     *,
-    inputs: Arrays | None = None,
+    inputs_for: InputsFor | None = None,
     shapes: Shapes | None = None,
     blocks: int = 40,
+    lives: int = LIVES,
     min_block_ms: float = 10.0,
     seed: int = 0,
     report: Report = lambda done, total: None,
@@ -74,54 +82,71 @@ def compare_files(
     The base runs twice on every Target: the second copy gives the noise floor and is judged by nobody.
 
     Args:
-        inputs: real inputs under the names of the first file; else zeros of `shapes`, or of the files' own shapes.
+        inputs_for: real inputs for a session and a batch size; else zeros of `shapes`, or of the files' own shapes.
     Raises: SettingError for fewer than two files; EngineError if nothing runs, or the base runs nowhere.
     """
     if len(paths) < 2:
         raise SettingError(f"compare: it takes two files or more, and got {len(paths)}.")
     for threads, batch_size in dict.fromkeys((target.threads, target.batch_size) for target in targets):
         group = [target for target in targets if (target.threads, target.batch_size) == (threads, batch_size)]
-        bench = _Bench(tuple(paths), inputs, dict(shapes or {}), batch_size)
-        runners, refused = bench.runners(group)
-        samples = interleave(
-            runners, blocks=blocks, min_block_ms=min_block_ms, threads=threads, seed=seed, report=report, clocks=clocks
+        bench = _Bench(tuple(paths), inputs_for, dict(shapes or {}), batch_size)
+        openers, refused = bench.openers(group)
+        samples = interleave_anew(
+            openers,
+            lives=lives,
+            blocks=blocks,
+            min_block_ms=min_block_ms,
+            threads=threads,
+            seed=seed,
+            report=report,
+            clocks=clocks,
         )
         rows = tuple(
             _timing(samples, bench, place, target, target)
             for target in group
             for place in range(len(paths))
-            if _name(place, target) in runners
+            if _name(place, target) in openers
         )
-        yield Comparison(threads, batch_size, rows, _best(samples, bench, rows), refused, drift(samples), samples)
+        yield Comparison(
+            threads, batch_size, rows, _best(samples, bench, rows), refused, drift(samples), samples, bench.used
+        )
 
 
 @dataclass(frozen=True)
 class _Bench:
     paths: tuple[Path, ...]
-    inputs: Arrays | None
+    inputs_for: InputsFor | None
     shapes: Shapes
     batch_size: int
+    used: dict[Path, Arrays] = field(default_factory=dict)
 
-    def runners(self, targets: Sequence[Target]) -> tuple[dict[str, Runner], dict[str, str]]:
-        calls: dict[str, Runner] = {}
+    def openers(self, targets: Sequence[Target]) -> tuple[Openers, dict[str, str]]:
+        """What opens each runner, after each was opened once; and why some could not be."""
+        found: dict[str, Callable[[], Runner]] = {}
         refused: dict[str, str] = {}
         for target in targets:
             for place, path in enumerate(self.paths):
                 try:
-                    calls[_name(place, target)] = self._call(path, target)
-                    if place == 0:
-                        calls[_again(target)] = self._call(path, target)
+                    self._call(path, target)
                 except EngineError as error:
                     refused[f"{path.name} on {target}"] = str(error)
                     if place == 0:
                         break
-        if not calls:
+                    continue
+                found[_name(place, target)] = partial(self._call, path, target)
+                if place == 0:
+                    found[_again(target)] = partial(self._call, path, target)
+        if not found:
             raise EngineError(next(iter(refused.values())))
-        return calls | {CANARY: canary()}, refused
+        return found | {CANARY: canary}, refused
 
     def _call(self, path: Path, target: Target) -> Runner:
         session: FileSession = open_session(path, target)
-        arrays = self.inputs or free_inputs(path, session.inputs, self.batch_size, self.shapes)
+        if self.inputs_for is None:
+            arrays: Arrays = free_inputs(path, session.inputs, self.batch_size, self.shapes)
+        else:
+            arrays = self.inputs_for(session, self.batch_size)
+        self.used[path] = arrays
         if target.static_shapes:
             session = open_session(path, target, static={name: array.shape for name, array in arrays.items()})
         return session.prepare(arrays)
@@ -140,6 +165,7 @@ def _timing(samples: Samples, bench: _Bench, place: int, target: Target, base: T
     floor = noise_floor(samples, against, _again(base))
     itself = place == 0 and target == base
     return FileTiming(
+        place,
         bench.paths[place],
         target,
         samples.latency_ms(name),
@@ -154,8 +180,5 @@ def _timing(samples: Samples, bench: _Bench, place: int, target: Target, base: T
 def _best(samples: Samples, bench: _Bench, rows: tuple[FileTiming, ...]) -> tuple[FileTiming, ...]:
     fastest: dict[int, Target] = {}
     for row in sorted(rows, key=lambda row: (row.latency_ms["p50"], str(row.target)), reverse=True):
-        fastest[bench.paths.index(row.path)] = row.target
-    return tuple(
-        replace(_timing(samples, bench, place, target, fastest[0]), path=bench.paths[place])
-        for place, target in sorted(fastest.items())
-    )
+        fastest[row.place] = row.target
+    return tuple(_timing(samples, bench, place, target, fastest[0]) for place, target in sorted(fastest.items()))

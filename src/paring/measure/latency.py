@@ -41,6 +41,7 @@ def interleave(
     max_reps: int = 1_000,
     threads: int = 1,
     seed: int = 0,
+    reps: Mapping[str, int] | None = None,
     report: Report = lambda done, total: None,
     clocks: Clocks = Clocks(),
 ) -> Samples:
@@ -51,6 +52,7 @@ def interleave(
 
     Args:
         runners: name -> call, as `Session.prepare` gives it.
+        reps: calls a turn, where they are known already.
         threads: how many cores this process is pinned to meanwhile, and PyTorch's threads.
         report: called with (blocks done, blocks) after each.
     Raises: SettingError for no runner or fewer than 2 blocks.
@@ -61,14 +63,15 @@ def interleave(
     names = list(runners)
     with steady(threads) as cores:
         per_call_ns = {name: warm_up(run, clocks=clocks) for name, run in runners.items()}
-        reps = {name: int(np.clip(min_block_ms * 1e6 / per_call_ns[name], 1, max_reps)) for name in names}
-        wall = {name: np.empty((blocks, reps[name]), np.int64) for name in names}
+        fitting = {name: int(np.clip(min_block_ms * 1e6 / per_call_ns[name], 1, max_reps)) for name in names}
+        counts = fitting | dict(reps or {})
+        wall = {name: np.empty((blocks, counts[name]), np.int64) for name in names}
         cpu = {name: np.empty(blocks) for name in names}
         for block in range(blocks):
             for index in rng.permutation(len(names)):
                 name = names[index]
                 runners[name]()
-                wall[name][block], cpu[name][block] = _time(runners[name], reps[name], clocks)
+                wall[name][block], cpu[name][block] = _time(runners[name], counts[name], clocks)
             report(block + 1, blocks)
     return Samples(wall, cpu, threads, {"seed": seed, "cores": list(cores), "min_block_ms": min_block_ms})
 
@@ -98,13 +101,14 @@ def warm_up(
 
 def compare(samples: Samples, base: str, candidate: str, *, confidence: float = 0.99, seed: int = 0) -> Ratio:
     """Base time over candidate time, wall clock, with its bootstrap interval over blocks."""
-    return Ratio(*paired_ratio(samples.blocks(base), samples.blocks(candidate), confidence=confidence, seed=seed))
+    pair = samples.blocks(base), samples.blocks(candidate)
+    return Ratio(*paired_ratio(*pair, confidence=confidence, seed=seed, num_groups=samples.lives))
 
 
 def compare_cpu(samples: Samples, base: str, candidate: str, *, confidence: float = 0.99, seed: int = 0) -> Ratio:
     """The same of processor time."""
     pair = (np.maximum(samples.cpu_blocks(name), 1.0) for name in (base, candidate))
-    return Ratio(*paired_ratio(*pair, confidence=confidence, seed=seed))
+    return Ratio(*paired_ratio(*pair, confidence=confidence, seed=seed, num_groups=samples.lives))
 
 
 def noise_floor(samples: Samples, base: str, again: str, *, confidence: float = 0.99, seed: int = 0) -> float:

@@ -34,6 +34,11 @@ class Samples:
     def names(self) -> tuple[str, ...]:
         return tuple(self.wall_ns)
 
+    @property
+    def lives(self) -> int:
+        """How many times the files were opened anew: blocks come in so many groups of equal length."""
+        return int(self.context.get("lives", 1))
+
     def blocks(self, name: str) -> NDArray[np.float64]:
         """Median wall time per call in each block, (blocks,): one call that was interrupted does not move it."""
         return np.asarray(np.median(self._wall(name), axis=1), np.float64)

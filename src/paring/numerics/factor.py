@@ -74,9 +74,20 @@ def decompose(W_OI: Tensor, whiten: Whitening | None = None, weight_O: Tensor | 
         raise LayerError("its weight holds NaN or infinity")
     scaled_OI = W_OI.double() if weight_O is None else weight_O[:, None].double() * W_OI.double()
     seen_OI = scaled_OI if whiten is None else scaled_OI @ whiten.root_IK
-    U_OK, S_K, Vh_KI = torch.linalg.svd(seen_OI, full_matrices=False)
+    U_OK, S_K, Vh_KI = _svd(seen_OI)
     left_OK = U_OK if weight_O is None else U_OK / weight_O[:, None].double()
     return Decomposition(left_OK, S_K, Vh_KI if whiten is None else whiten.unwhiten(Vh_KI))
+
+
+def _svd(M: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The thin SVD; of an oblong matrix through QR, which is two to three times faster."""
+    rows, columns = M.shape
+    if rows == columns:
+        U, S, Vh = torch.linalg.svd(M)
+        return U, S, Vh
+    Q, R = torch.linalg.qr(M if rows > columns else M.T)
+    U, S, Vh = torch.linalg.svd(R)
+    return (Q @ U, S, Vh) if rows > columns else (Vh.T, S, (Q @ U).T)
 
 
 def truncated_svd(W_OI: Tensor, rank: int) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,8 @@ class Moments:
         for rows_NI in torch.split(X_NI.detach().cpu(), CHUNK_ROWS):
             wide_NI = rows_NI.double()
             self._total_I += wide_NI.sum(0)
-            self._products_II.addmm_(wide_NI.T, wide_NI)
+            array = wide_NI.numpy()
+            self._products_II += torch.from_numpy(array.T @ array)  # NumPy sees X^T X and computes half of it
         self.count += len(X_NI)
 
     @property

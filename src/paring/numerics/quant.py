@@ -65,8 +65,28 @@ def activation_scale(seen: Range) -> tuple[float, int]:
     return scale, min(ACTIVATION_MAX, max(0, round(-low / scale)))
 
 
-def weight_scale(W: Tensor, quant_max: int) -> Tensor:
+def symmetric_scale(seen: Range, *, signed: bool, quant_max: int = 127) -> tuple[float, int]:
+    """(scale, zero_point) with zero in the middle: int8 with zero point 0 if `signed`, else uint8.
+
+    uint8 has zero point 0 where nothing negative was seen and 128 otherwise. `quant_max` is the largest integer that
+    the larger side of the range is given; int8 behind a kernel that saturates takes 64.
+    Raises: LayerError for NaN or infinity.
+    Example: Range(-1.0, 2.54), signed -> (0.02, 0); not signed -> (0.02, 128).
+    """
+    if seen.low >= 0 and not signed:
+        return activation_scale(seen)
+    activation_scale(seen)  # the checks
+    peak = 0.0 if seen.is_empty else max(-seen.low, seen.high, 0.0)
+    zero_point = 0 if signed else 128
+    if peak == 0:
+        return 1.0, zero_point
+    return float(torch.tensor(max(peak / quant_max, TINY), dtype=torch.float32)), zero_point
+
+
+def weight_scale(W: Tensor, quant_max: int, *, per_channel: bool = True) -> Tensor:
     """Smallest symmetric scale a channel that clips no weight, (O,), dtype of W; 1 for an all-zero channel.
+
+    Without `per_channel` every channel gets the largest of them: one scale for the tensor.
 
     Raises: LayerError for NaN or infinity.
     Reference: Jacob et al. 2018, arXiv:1712.05877, with zero_point = 0.
@@ -75,6 +95,8 @@ def weight_scale(W: Tensor, quant_max: int) -> Tensor:
     peak_O = W.detach().flatten(1).abs().amax(1) if W.numel() else W.new_zeros(len(W))
     if not torch.isfinite(peak_O).all():
         raise LayerError("the weight holds NaN or infinity")
+    if not per_channel and len(peak_O):
+        peak_O = peak_O.amax().expand_as(peak_O)
     return torch.where(peak_O == 0, torch.ones_like(peak_O), (peak_O / quant_max).clamp_min(TINY))
 
 
@@ -94,7 +116,7 @@ def scale_for_bias(W: Tensor, scale_O: Tensor, bias_O: Tensor | None, input_scal
 
 def round_weight(W: Tensor, scale_O: Tensor, quant_min: int, quant_max: int) -> Tensor:
     """Nearest integers of `W / scale`, clipped to quant_min..quant_max, int8, shape of W; ties to even."""
-    return torch.round(W.detach() / per_channel(scale_O, W)).clamp(quant_min, quant_max).to(torch.int8)
+    return torch.round(W.detach() / spread(scale_O, W)).clamp(quant_min, quant_max).to(torch.int8)
 
 
 def round_bias(bias_O: Tensor, step_O: Tensor) -> Tensor:
@@ -102,6 +124,6 @@ def round_bias(bias_O: Tensor, step_O: Tensor) -> Tensor:
     return torch.round(bias_O.detach().double() / step_O.double()).clamp(-INT32_MAX, INT32_MAX).to(torch.int32)
 
 
-def per_channel(scale_O: Tensor, like: Tensor) -> Tensor:
+def spread(scale_O: Tensor, like: Tensor) -> Tensor:
     """`scale_O` shaped (O, 1, ...) to multiply `like` (O, ...)."""
     return scale_O.reshape(-1, *[1] * (like.dim() - 1))

@@ -26,6 +26,7 @@ def paired_ratio(
     confidence: float = 0.99,
     seed: int = 0,
     num_resamples: int = NUM_RESAMPLES,
+    num_groups: int = 1,
 ) -> tuple[float, float, float]:
     """(ratio, low, high): median of base time / candidate time per block, above 1 when the candidate is faster.
 
@@ -33,14 +34,22 @@ def paired_ratio(
 
     Args:
         base_blocks, candidate_blocks: time per call in each block, (blocks,), the same block at the same place.
-    Raises: ShapeError for lengths that differ or no block; SettingError for a time that is not above 0.
-    Reference: percentile bootstrap, Efron & Tibshirani 1993, chapter 13.
+        num_groups: blocks come in so many groups of equal length, one after the other, whose members are not
+            independent (one opening of the files each): groups are resampled first, then blocks within them.
+    Raises: ShapeError for lengths that differ, no block, or blocks that do not divide into the groups; SettingError
+        for a time that is not above 0.
+    Reference: percentile bootstrap, Efron & Tibshirani 1993, chapter 13; two stages: Davison & Hinkley 1997, 3.8.
     """
     base, candidate = _pair(base_blocks, candidate_blocks)
     if not (np.all(base > 0) and np.all(candidate > 0)):
         raise SettingError("paired_ratio: a block took no time; every block must last longer than the clock's tick.")
     ratios = base / candidate
-    medians = _resampled(len(ratios), num_resamples, seed, lambda rows: np.median(ratios[rows], axis=1))
+    if num_groups < 1 or len(ratios) % num_groups:
+        raise ShapeError(f"paired_ratio: {len(ratios)} blocks do not divide into {num_groups} groups.")
+    if num_groups == 1:
+        medians = _resampled(len(ratios), num_resamples, seed, lambda rows: np.median(ratios[rows], axis=1))
+    else:
+        medians = _medians_by_group(ratios.reshape(num_groups, -1), num_resamples, seed)
     low, high = np.quantile(medians, _tails(confidence))
     return float(np.median(ratios)), float(low), float(high)
 
@@ -130,6 +139,19 @@ def bootstrap_drop_interval(
         raise ShapeError(f"bootstrap_drop_interval: the metric is finite on no resample of the {n} examples.")
     low, high = np.quantile(drops, _tails(confidence))
     return float(low), float(high)
+
+
+def _medians_by_group(ratios_GB: Floats, times: int, seed: int) -> Floats:
+    """Medians of two-stage resamples of (groups, blocks in each), (times,)."""
+    groups, blocks = ratios_GB.shape
+    rng = np.random.default_rng(seed)
+    sizes = [min(CHUNK, times - start) for start in range(0, times, CHUNK)]
+    medians = []
+    for size in sizes:
+        group = rng.integers(0, groups, (size, groups, 1))
+        block = rng.integers(0, blocks, (size, groups, blocks))
+        medians.append(np.median(ratios_GB[group, block].reshape(size, -1), axis=1))
+    return np.concatenate(medians)
 
 
 def _pair(first: ArrayLike, second: ArrayLike) -> tuple[Floats, Floats]:

@@ -1,11 +1,10 @@
-"""Unstructured pruning by magnitude."""
+"""Unstructured pruning by magnitude, or by the second derivative of the loss."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import ClassVar, cast, final, get_args
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, final, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +12,15 @@ from torch import Tensor, nn
 from paring.core.edit import Declined, Step
 from paring.core.recipe import Pass
 from paring.core.task import Task
-from paring.errors import LayerError, SettingError, UnknownNameError
-from paring.graph.edits.mask import MaskWeight, apply_masks_
-from paring.graph.sites import sharers
-from paring.graph.targets import targets
-from paring.numerics.importance import Scope, magnitude, sparsity_masks
+from paring.errors import UnknownNameError
+from paring.graph.curvature import hessian_diagonals
+from paring.graph.edits.unfuse import unfuse_all
+from paring.graph.masking import Site, choose_masks, sites
+from paring.numerics.importance import NM, Scope, magnitude, saliency
+from paring.prune.settings import OneShot, SparsitySchedule, check_sparsity
 
 KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+Importance = Literal["magnitude", "obd"]
 
 
 @final
@@ -27,8 +28,10 @@ KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 class Magnitude(Pass):
     """Zeroes the smallest weights of Linear and convolution layers and holds them at zero through later training.
 
-    The sparsity is hit exactly, over all selected weights together ("global") or in each layer. Weights that an earlier
-    mask removed count and stay removed. A weight that several layers share is masked once, in all of them.
+    The sparsity is hit exactly, over all selected weights together ("global") or in each layer; `pattern` asks for
+    N:M zeros instead. Weights that an earlier mask removed count and stay removed. A weight that several layers share
+    is masked once, in all of them. `importance="obd"` ranks by h w^2 / 2, h the loss's second derivative over the
+    calibration data (optimal brain damage, LeCun 1989). `schedule=Cubic()` prunes gradually while training.
     Raises: SettingError for a sparsity outside (0, 1) or an unknown scope.
     Reference: Han et al. 2015, arXiv:1506.02626.
     """
@@ -43,53 +46,46 @@ class Magnitude(Pass):
 
     sparsity: float = 0.5  # fraction of zeros
     scope: Scope = "global"
+    importance: Importance = "magnitude"
+    pattern: NM | None = None
+    schedule: SparsitySchedule = field(default_factory=OneShot)
 
     def __post_init__(self) -> None:
-        if not 0 < self.sparsity < 1:
-            raise SettingError(f"{self.name}: sparsity is {self.sparsity}; it must lie between 0 and 1, both excluded.")
-        if self.scope not in get_args(Scope):
-            raise UnknownNameError("scope", self.scope, get_args(Scope), self.name)
+        check_sparsity(self.name, self.sparsity, self.pattern, Magnitude.sparsity)
+        for setting, allowed in (("scope", get_args(Scope)), ("importance", get_args(Importance))):
+            if getattr(self, setting) not in allowed:
+                raise UnknownNameError(setting, getattr(self, setting), allowed, self.name)
+
+    def requirements(self) -> frozenset[str]:
+        """Calibration data for "obd", and what the schedule asks for."""
+        own = {"calibration"} if self.importance == "obd" else frozenset()
+        return self.needs | own | self.schedule.needs()
 
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """See `Pass.run`. Raises LayerError for a layer named outright whose weight an excluded layer shares."""
-        owners: dict[int, list[str]] = {}
-        tied = sharers(model)
-        for target in targets(self, model, KINDS, shared=True):
-            if isinstance(target, Declined):
-                yield target
-                continue
-            name, module = target
-            others = tied.get(name, ())
-            if reason := self._unwilling(model, name, module, others):
-                if name in self.include and self.on_unsupported == "raise":
-                    raise LayerError(f'{self.name}: {name}: {reason}. Exclude it, or set on_unsupported="skip".')
-                yield Declined(name, reason)
-            elif id(module._parameters["weight"]) not in owners:
-                owners[id(module._parameters["weight"])] = [name, *self._holders(model, module, others)]
-        keep = sparsity_masks([_scores(model, names[0]) for names in owners.values()], self.sparsity, self.scope)
-        for names, mask in zip(owners.values(), keep, strict=True):
-            for name in names:
-                yield MaskWeight(name)
-                cast(Tensor, model.get_submodule(name).weight_mask).copy_(mask)
-        apply_masks_(model)
+        yield from unfuse_all(model)
+        chosen: list[Site] = []
+        for site in sites(self, model, KINDS, pattern=self.pattern):
+            if isinstance(site, Declined):
+                yield site
+            else:
+                chosen.append(site)
+        for site in chosen:
+            yield from site.edits()
+        final = self.sparsity if self.pattern is None else self.pattern.sparsity
 
-    def _unwilling(self, model: nn.Module, name: str, module: nn.Module, others: tuple[str, ...]) -> str | None:
-        if "weight" not in module._parameters:
-            return "its weight is parametrized; remove the parametrization first"
-        holders = self._holders(model, module, others)
-        excluded = [other for other in holders if any(fnmatchcase(other, pattern) for pattern in self.exclude)]
-        return f"its weight is shared with {excluded[0]}, which is excluded" if excluded else None
+        def put(sparsity: float) -> None:
+            scores = self._scores(model, task, chosen)
+            for site, mask in zip(chosen, choose_masks(scores, sparsity, self.pattern, self.scope), strict=True):
+                site.put_(model, mask)
 
-    @staticmethod
-    def _holders(model: nn.Module, module: nn.Module, others: tuple[str, ...]) -> list[str]:
-        weight = module._parameters["weight"]
-        return [other for other in others if model.get_submodule(other)._parameters.get("weight") is weight]
+        yield from self.schedule.run(model, task, final, put)
 
-
-@torch.no_grad()
-def _scores(model: nn.Module, name: str) -> Tensor:
-    """|W|, and -1 where an earlier mask removed the weight."""
-    module = model.get_submodule(name)
-    scores = magnitude(cast(Tensor, module.weight))
-    mask = module._buffers.get("weight_mask")
-    return scores if mask is None else scores.masked_fill(~mask, -1.0)
+    def _scores(self, model: nn.Module, task: Task, chosen: list[Site]) -> list[Tensor]:
+        """What each weight is worth, and -1 where an earlier mask removed it."""
+        if self.importance == "magnitude":
+            return [site.scores(model, magnitude(site.weight(model))) for site in chosen]
+        device = chosen[0].weight(model).device if chosen else torch.device("cpu")
+        curved = hessian_diagonals(model, [site.layer for site in chosen], task, self.name)
+        worth = [saliency(site.weight(model), curved[site.layer].to(device)) for site in chosen]
+        return [site.scores(model, score) for site, score in zip(chosen, worth, strict=True)]

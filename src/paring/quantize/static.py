@@ -2,49 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sized
-from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar, Literal, final, get_args
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, final, get_args
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from paring.core.edit import Declined, Progress, Step
 from paring.core.recipe import Pass
-from paring.core.task import Task, call
+from paring.core.target import EngineName
+from paring.core.task import Task
 from paring.engines import has_vnni
-from paring.errors import BatchError, ForwardError, LayerError, SettingError, UnknownNameError
+from paring.errors import SettingError, UnknownNameError
 from paring.graph.edits.fold import FoldBatchNorm
-from paring.graph.edits.quantize import QuantizeInput, QuantizeWeight
-from paring.graph.quantized import QuantizedLayer, set_quantizer
-from paring.graph.sites import submodule
+from paring.graph.edits.unfuse import unfuse_all
+from paring.graph.operands import Operation, find_operands
 from paring.graph.targets import targets
 from paring.graph.trace import batch_norm_pairs
-from paring.numerics.quant import (
-    Range,
-    activation_scale,
-    observe,
-    round_bias,
-    round_weight,
-    scale_for_bias,
-    weight_scale,
-)
+from paring.numerics.quant import Range, activation_scale, symmetric_scale
+from paring.quantize.calibrate import Ranges, Site, calibrated
+from paring.quantize.clock import fastest
+from paring.quantize.integers import Quantizer, Weights
+from paring.quantize.observers import MinMax, Observer
+from paring.quantize.plan import Plan, chosen_operations, sites_of
+from paring.quantize.rounding import Nearest, Rounding
+from paring.quantize.sensitivity import within_drop
 
 WeightRange = Literal["auto", "full", "half"]
-Placement = Literal["inputs"]
+Placement = Literal["inputs", "adds", "clock"]
+Activations = Literal["affine", "symmetric"]
 HALF = 64  # 2 * 255 * 64 = 32640 < 2**15: two products added in 16 bits do not saturate
 
 
 @final
 @dataclass(frozen=True)
 class Static(Pass):
-    """Linear and Conv2d with stored integer weights and calibrated uint8 inputs, batch norms folded.
+    """Linear and Conv2d with stored integer weights and calibrated 8-bit inputs, batch norms folded.
 
-    Weights are symmetric with one scale a channel, inputs affine with one scale a tensor. `num_bits` (2 to 8) is the
-    weights'. `weight_range="half"` keeps 8-bit weights within -64..64, so that x86 kernels without VNNI, which add two
-    products in 16 bits, cannot saturate; `"auto"` does so where this machine needs it.
+    Weights are symmetric, with one scale a channel unless `per_channel` is off; `num_bits` (2 to 8) is theirs. Inputs
+    have one scale a tensor, from the range that `observer` chooses: affine uint8, or with `activations="symmetric"`
+    zero in the middle, signed where `signed` says so (int8; ONNX Runtime's kernels want uint8, OpenVINO takes both).
+    `weight_range="half"` keeps 8-bit weights within -64..64, so that x86 kernels without VNNI, which add two products
+    in 16 bits, cannot saturate; `"auto"` does so where this machine needs it.
+    `placement="adds"` also rounds both sides of residual additions of feature maps, `attention` those of products
+    between activations; `"clock"` exports every way and takes the one that `engine` (or the fastest) runs fastest.
+    With `max_drop`, in the metric's unit, the most sensitive layers stay in floats until the drop on validation fits.
     Reference: Jacob et al. 2018, arXiv:1712.05877.
     """
 
@@ -58,13 +60,31 @@ class Static(Pass):
     num_bits: int = 8
     weight_range: WeightRange = "auto"
     placement: Placement = "inputs"
+    observer: Observer = field(default_factory=MinMax)
+    activations: Activations = "affine"
+    signed: bool = False
+    attention: bool = False
+    per_channel: bool = True
+    rounding: Rounding = field(default_factory=Nearest)
+    bias_correction: bool = False
+    max_drop: float | None = None
+    engine: EngineName | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.num_bits, bool) or not isinstance(self.num_bits, int) or not 2 <= self.num_bits <= 8:
             raise SettingError(f"{self.name}: num_bits is {self.num_bits}; it must be a whole number from 2 to 8.")
-        for kind, allowed in (("weight_range", WeightRange), ("placement", Placement)):
+        choices = {"weight_range": WeightRange, "placement": Placement, "activations": Activations}
+        for kind, allowed in choices.items():
             if getattr(self, kind) not in get_args(allowed):
                 raise UnknownNameError(kind, getattr(self, kind), get_args(allowed), self.name)
+        if self.engine not in (None, "onnxruntime", "openvino"):
+            raise UnknownNameError("engine", self.engine, ("onnxruntime", "openvino"), self.name)
+        if self.signed and self.activations == "affine":
+            raise SettingError(f"{self.name}: signed goes with activations: symmetric; affine inputs are uint8.")
+        if self.max_drop is not None and not self.max_drop >= 0:
+            raise SettingError(
+                f"{self.name}: max_drop is {self.max_drop}; it must be at least 0, in the metric's unit."
+            )
 
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """Folds, calibrates every selected layer on the folded float model, then quantizes layer by layer.
@@ -72,6 +92,7 @@ class Static(Pass):
         Raises: BatchError for an empty calibration, ForwardError for NaN in a layer's input, LayerError for NaN in a
         weight, TraceError, NothingToDoError.
         """
+        yield from unfuse_all(model)
         for layer, norm in batch_norm_pairs(model, task.example_inputs):
             if self.selects(layer):
                 yield FoldBatchNorm(layer, norm)
@@ -81,83 +102,66 @@ class Static(Pass):
                 yield target
             else:
                 names.append(target[0])
-        ranges: dict[str, Range] = {}
-        yield from input_ranges(model, names, task, ranges, self.name)
-        quant_max = self.quant_max()
+        found: tuple[Operation, ...] = ()
+        if self.attention or self.placement != "inputs":
+            operations = find_operands(model, task.example_inputs, task.dynamic_dims)
+            found = tuple(one for one in operations if self.selects(one.module) or not self.include)
+        chosen = self
+        if self.placement == "clock":
+            ways = self.ways(found)
+            plans = [way.planned(model, names, found, task) for way in ways]
+            chosen = ways[(yield from fastest(plans, model, task, self.engine))]
+        plan = yield from chosen.planned(model, names, found, task)
         for name in names:
-            seen = ranges[name]
-            if seen.is_empty:
+            if name not in plan.layers:
                 yield Declined(name, "no calibration batch reached it")
-                continue
-            weight, bias = _weight_and_bias(submodule(model, name))
-            yield QuantizeWeight(name, self.num_bits, -quant_max, quant_max)
-            scale, zero_point = activation_scale(seen)
-            _set_weight(submodule(model, name), name, weight, bias, scale)
-            yield QuantizeInput(name)
-            set_quantizer(submodule(model, name), "input", scale, zero_point)
+        if self.max_drop is not None:
+            verdict, ranked = yield from within_drop(model, plan, task, self.max_drop)
+            divergences = {one.unit: one.divergence for one in ranked}
+            for unit in verdict.kept:
+                yield Declined(unit, f"kept in floats: its integers alone cost {divergences[unit]:.3g}; {verdict}")
+            plan = plan.without(verdict.kept)
+        yield from plan.edits(model, task)
+
+    def ways(self, found: tuple[Operation, ...]) -> list[Static]:
+        """What `placement="clock"` chooses among: quantizers on inputs, around additions, and in attention."""
+        base = replace(self, placement="inputs", attention=False, max_drop=None, engine=None)
+        tried = [base]
+        if chosen_operations(found, adds=True, attention=False):
+            tried.append(replace(base, placement="adds"))
+        if chosen_operations(found, adds=False, attention=True):
+            tried.append(replace(base, attention=True))
+        return tried
+
+    def planned(
+        self, model: nn.Module, names: list[str], found: tuple[Operation, ...], task: Task
+    ) -> Generator[Progress, None, Plan]:
+        """What becomes integers, with the numbers that calibration gives."""
+        operations = chosen_operations(found, adds=self.placement == "adds", attention=self.attention)
+        ranges = yield from calibrated(model, sites_of(names, operations), task, self.observer, self.name)
+        reached = {name: seen for name in names if not (seen := ranges[Site(name)]).is_empty}
+        layers = {name: self.quantizer(seen, signed=self.signed and seen.low < 0) for name, seen in reached.items()}
+        modules = dict.fromkeys(one.module for one in operations)
+        operands = {name: self.operands(name, ranges) for name in modules}
+        weights = Weights(self.num_bits, self.quant_max(), self.per_channel, self.rounding, self.bias_correction)
+        return Plan(layers, operands, weights, self.name)
+
+    def operands(self, module: str, ranges: Ranges) -> dict[Site, Quantizer]:
+        """Quantizers of the operands of one module's operations; only the second of a pair may be signed."""
+        return {
+            site: self.quantizer(seen, signed=self.signed and site.operand % 2 == 1)
+            for site, seen in ranges.items()
+            if site.module == module and site.position is not None
+        }
+
+    def quantizer(self, seen: Range, *, signed: bool) -> Quantizer:
+        """Scale and zero point for a range of activations."""
+        if self.activations == "affine":
+            return Quantizer(*activation_scale(seen))
+        return Quantizer(*symmetric_scale(seen, signed=signed), signed)
 
     def quant_max(self) -> int:
         """The largest weight integer: 127 for 8 bits, 64 where the range is halved, 7 for 4 bits."""
         largest: int = 2 ** (self.num_bits - 1) - 1
         halved = self.weight_range == "half" or (self.weight_range == "auto" and not has_vnni())
         return min(largest, HALF) if halved else largest
-
-
-@torch.no_grad()
-def input_ranges(
-    model: nn.Module, names: list[str], task: Task, ranges: dict[str, Range], where: str
-) -> Iterator[Progress]:
-    """Fills `ranges` with what enters each named layer over the calibration batches; yields how far it is.
-
-    Raises: BatchError for no batches, ForwardError naming the layer whose input holds NaN or infinity.
-    """
-    assert task.calibration is not None
-    ranges.update(dict.fromkeys(names, Range()))
-    total = len(task.calibration) if isinstance(task.calibration, Sized) else 0
-    was_training = model.training
-    count = 0
-    with ExitStack() as stack:
-        stack.callback(model.train, was_training)
-        model.eval()
-        for name in names:
-            hook = partial(_observe, name, ranges, where)
-            handle = submodule(model, name).register_forward_pre_hook(hook, with_kwargs=True)
-            stack.callback(handle.remove)
-        for count, (inputs, _) in enumerate(task.calibration, start=1):
-            call(model, inputs)
-            yield Progress(count, max(total, count), "calibrating input ranges")
-    if count == 0:
-        raise BatchError(f"{where}: task.calibration holds no batch; give at least one.")
-
-
-def _observe(
-    name: str, ranges: dict[str, Range], where: str, _module: nn.Module, args: Any, kwargs: Mapping[str, Any]
-) -> None:
-    x = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
-    try:
-        ranges[name] = ranges[name].merge(observe(x))
-    except LayerError as error:
-        raise ForwardError(
-            f"{where}: {name}: {error} in its input on the calibration data. Clean the data, or check the weights."
-        ) from error
-
-
-def _weight_and_bias(layer: nn.Module) -> tuple[Tensor, Tensor | None]:
-    assert isinstance(layer, nn.Linear | nn.Conv2d)
-    mask = layer._buffers.get("weight_mask")
-    weight = layer.weight.detach() if mask is None else layer.weight.detach() * mask
-    return weight, None if layer.bias is None else layer.bias.detach()
-
-
-def _set_weight(layer: nn.Module, name: str, weight: Tensor, bias: Tensor | None, input_scale: float) -> None:
-    assert isinstance(layer, QuantizedLayer)
-    try:
-        scale_O = weight_scale(weight, layer.quant_max)
-    except LayerError as error:
-        raise LayerError(f"{Static.name}: {name}: {error}. Load a sound checkpoint.") from error
-    scale_O = scale_for_bias(weight, scale_O, bias, input_scale)
-    if bias is not None:
-        # The engines add the bias to int32 sums of products: in its steps PyTorch and the file agree.
-        step_O = scale_O * input_scale
-        bias = (round_bias(bias, step_O).double() * step_O.double()).to(bias.dtype)
-    layer.set_(round_weight(weight, scale_O, layer.quant_min, layer.quant_max), scale_O, bias)

@@ -45,8 +45,9 @@ def axis(values: Iterable[float], *, pad: float = 0.08, log: bool | None = None)
             low, high = low / 1.5, high * 1.5
         air = (high / low) ** pad
         return Axis(low / air, high * air, True)
-    if low == high:
-        low, high = low - (abs(low) or 1) * 0.1, high + (abs(high) or 1) * 0.1
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        half = 0.1 * (abs(low) if abs(low) > 1e-12 else 1.0)
+        low, high = low - half, high + half
     air = (high - low) * pad
     return Axis(low - air if low < 0 or low > air else 0.0, high + air)
 

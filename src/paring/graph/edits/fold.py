@@ -11,7 +11,7 @@ from torch import nn
 from paring.core.edit import Edit
 from paring.errors import LayerError, ShapeError
 from paring.graph.sites import replace, submodule
-from paring.numerics.quant import per_channel
+from paring.numerics.quant import spread
 
 FOLDABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -41,7 +41,7 @@ class FoldBatchNorm(Edit):
             new_bias_O = ((0.0 if bias is None else bias.double()) - norm.running_mean.double()) * gain_O
             if norm.bias is not None:
                 new_bias_O = new_bias_O + norm.bias.double()
-            weight.copy_(weight.double() * per_channel(gain_O, weight))
+            weight.copy_(weight.double() * spread(gain_O, weight))
             if bias is None:
                 layer.bias = nn.Parameter(new_bias_O.to(weight.dtype), weight.requires_grad)
             else:

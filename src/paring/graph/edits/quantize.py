@@ -10,7 +10,15 @@ from torch import nn
 
 from paring.core.edit import Edit
 from paring.errors import LayerError
-from paring.graph.quantized import QuantizedConv2d, QuantizedLinear, Side, attach_quantizer, has_quantizer
+from paring.graph.operands import attach_operands
+from paring.graph.quantized import (
+    OPERAND_SCALE,
+    QuantizedConv2d,
+    QuantizedLinear,
+    Side,
+    attach_quantizer,
+    has_quantizer,
+)
 from paring.graph.sites import replace, submodule
 from paring.graph.state import named_tensors
 
@@ -51,31 +59,58 @@ class QuantizeWeight(Edit):
 @final
 @dataclass(frozen=True)
 class QuantizeInput(Edit):
-    """Rounds what enters a module (its first float argument) to uint8 and back. Any module: a layer or a block."""
+    """Rounds what enters any module (its first float argument) to uint8 or int8 and back."""
 
     layer: str
+    signed: bool = False
 
     def apply(self, model: nn.Module) -> nn.Module:
         """Raises LayerError if the input is quantized already."""
-        return _attached(model, self.layer, "input")
+        return _attached(model, self.layer, "input", self.signed)
 
 
 @final
 @dataclass(frozen=True)
 class QuantizeOutput(Edit):
-    """Rounds what leaves a module (its first float answer) to uint8 and back. Any module: a layer or a block."""
+    """Rounds what leaves any module (its first float answer) to uint8 or int8 and back."""
 
     layer: str
+    signed: bool = False
 
     def apply(self, model: nn.Module) -> nn.Module:
         """Raises LayerError if the output is quantized already."""
-        return _attached(model, self.layer, "output")
+        return _attached(model, self.layer, "output", self.signed)
 
 
-def _attached(model: nn.Module, layer: str, side: Side) -> nn.Module:
-    device = next((tensor.device for _, tensor in named_tensors(model)), torch.device("cpu"))
+@final
+@dataclass(frozen=True)
+class QuantizeOperands(Edit):
+    """Rounds both sides of additions and matrix products of activations that a module's own forward computes.
+
+    `positions` number the operations of that module as `paring.graph.operands.find_operands` counts them; an attention
+    has four operands: queries, keys, probabilities, values. `signed` makes the second of each pair int8.
+    """
+
+    layer: str
+    positions: tuple[int, ...]
+    signed: bool = False
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Raises LayerError if the operands of this module are quantized already."""
+        module = submodule(model, self.layer)
+        if OPERAND_SCALE in module._buffers:
+            raise LayerError(f"{self.layer}: its operands are quantized already.")
+        attach_operands(module, self.positions, _device(model), signed=self.signed)
+        return model
+
+
+def _attached(model: nn.Module, layer: str, side: Side, signed: bool) -> nn.Module:
     try:
-        attach_quantizer(submodule(model, layer), side, device)
+        attach_quantizer(submodule(model, layer), side, _device(model), signed=signed)
     except LayerError as error:
         raise LayerError(f"{layer}: {error}.") from error
     return model
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next((tensor.device for _, tensor in named_tensors(model)), torch.device("cpu"))

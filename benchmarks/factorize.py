@@ -1,0 +1,291 @@
+"""Low rank, measured: `python benchmarks/factorize.py [cost] [mnist] [text] [vgg] [--only WORDS] [--list] [--render]`.
+
+Each row compresses one recipe, exports it, checks the file against the model, takes the metric from the file on
+validation and test, and times the file against the baseline's file interleaved, in every engine and precision here.
+Rows already in benchmarks/results/factorize.json are kept, so that a run can be taken up where it stopped; the page
+benchmarks/factorize.md is written from that file after each row. Timings mean something on a quiet machine only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from factorize_page import page
+from factorize_tasks import SUBJECTS, Subject
+
+from paring import Recipe, Target, compress, rebuild
+from paring.artifacts.manifest import versions
+from paring.artifacts.onnx import write_onnx
+from paring.artifacts.verify import check_parity
+from paring.core.candidate import Candidate
+from paring.core.recipe import Pass
+from paring.core.task import Task
+from paring.distill.response import Response
+from paring.engines import machine, open_session
+from paring.errors import EngineError, ParityError
+from paring.factorize.rank import ByClock, RankChoice, Ratio
+from paring.factorize.spatial import Spatial
+from paring.factorize.svd import Svd
+from paring.factorize.tucker import Tucker
+from paring.factorize.whitened_svd import WhitenedSvd
+from paring.finetune import Finetune
+from paring.judge.bench import Bench, timed_inputs
+from paring.measure.latency import compare, interleave, noise_floor, verdict
+from paring.measure.macs import macs, num_params
+from paring.measure.quality import file_inputs, file_outputs, quality
+from paring.numerics.factor import decompose, output_loss
+from paring.numerics.hessian import Moments, whitening
+from paring.quantize.static import Static
+
+HOME = Path(__file__).parent
+RESULTS, PAGE = HOME / "results" / "factorize.json", HOME / "factorize.md"
+BLOCKS, BLOCK_MS = 30, 5.0
+FEED_FORWARD = ("*.intermediate.dense", "*.layer.?.output.dense")
+TARGETS = [
+    Target("onnxruntime"),
+    Target("openvino", "fp32", static_shapes=True),
+    Target("openvino", "bf16", static_shapes=True),
+]
+
+
+def recipes(subject: str) -> dict[str, tuple[Pass, ...]]:
+    """Row name -> the passes of that row."""
+    distilled = Response(temperature=4.0, alpha=0.9)
+    rows: dict[str, tuple[Pass, ...]] = {}
+
+    def both(name: str, rank: RankChoice, *after: Pass, **where: Any) -> None:
+        rows[f"plain, {name}"] = (Svd(rank=rank, **where), *after)
+        rows[f"whitened, {name}"] = (WhitenedSvd(rank=rank, **where), *after)
+
+    if subject == "mnist":
+        dense = {"exclude": ("fc4",)}
+        for ratio in (0.5, 0.3, 0.2, 0.1, 0.05):
+            both(f"ratio {ratio}", Ratio(ratio), **dense)
+        for target in (TARGETS[0], TARGETS[1]):
+            rows[f"whitened, by clock in {target}"] = (WhitenedSvd(rank=ByClock(0.02, target), **dense),)
+        rows["whitened, ratio 0.1, int8"] = (WhitenedSvd(rank=Ratio(0.1), **dense), Static())
+        rows["int8"] = (Static(),)
+    if subject == "text":
+        inside: dict[str, Any] = {"include": FEED_FORWARD}
+        recovery = Finetune(epochs=1, learning_rate=5e-5, objective=distilled)
+        for ratio in (0.75, 0.6, 0.5, 0.4, 0.3):
+            both(f"ratio {ratio}", Ratio(ratio), **inside)
+        rows["plain fisher, ratio 0.5"] = (Svd(rank=Ratio(0.5), fisher=True, **inside),)
+        rows["whitened fisher, ratio 0.5"] = (WhitenedSvd(rank=Ratio(0.5), fisher=True, **inside),)
+        for target in TARGETS:
+            for error in (0.05, 0.1):
+                step = WhitenedSvd(rank=ByClock(error, target), **inside)
+                rows[f"whitened, by clock {error} in {target}"] = (step,)
+        for ratio in (0.4, 0.3):
+            both(f"ratio {ratio}, recovered", Ratio(ratio), recovery, **inside)
+        rows["whitened, ratio 0.4, recovered, int8"] = (WhitenedSvd(rank=Ratio(0.4), **inside), recovery, Static())
+        rows["int8"] = (Static(),)
+    if subject == "vgg":
+        recovery = Finetune(epochs=2, learning_rate=5e-4, precision="bf16", objective=distilled)
+        for method in ("hosvd", "hooi", "whitened"):
+            rows[f"tucker {method}, ratio 0.3"] = (Tucker(rank=Ratio(0.3), method=method),)  # type: ignore[arg-type]
+        rows["spatial, ratio 0.4"] = (Spatial(rank=Ratio(0.4)),)
+        for target in TARGETS:
+            for error in (0.1, 0.2):
+                step = Tucker(rank=ByClock(error, target))
+                rows[f"tucker, by clock {error} in {target}, recovered"] = (step, recovery)
+        step = Tucker(rank=ByClock(0.2, TARGETS[1], int8=True))
+        rows["tucker, by clock 0.2 in int8, recovered, int8"] = (step, recovery, Static())
+        rows["int8"] = (Static(),)
+    return rows
+
+
+def measure(name: str, subject: Subject, folder: Path, passes: tuple[Pass, ...], blocks: int) -> dict[str, Any]:
+    """One row: quality of the file, and its time against the baseline's file, per Target."""
+    task = subject.task
+    began, clock = time.perf_counter(), time.process_time()
+    candidate = compress(task, Recipe(passes, name))
+    seconds = {"wall_s": time.perf_counter() - began, "cpu_s": time.process_time() - clock}
+    model, dense = rebuild(candidate, task), rebuild(compress(task, Recipe()), task)
+    path, base = folder / "candidate.onnx", folder / "baseline.onnx"
+    write_onnx(model, subject.timed, path)
+    write_onnx(dense, subject.timed, base)
+    before = {split: file_outputs(open_session(base, TARGETS[0]), data) for split, data in _splits(task)}
+    rows: list[dict[str, Any]] = []
+    for target in _targets():
+        try:
+            exact = open_session(path, replace(target, precision="fp32"), exact=True)
+            parity = check_parity(exact, model, subject.timed, where=f"{name} in {target}")
+            timed = clocked(path, base, subject.timed, target, blocks)
+        except (EngineError, ParityError) as error:
+            rows.append({"target": str(target), "refused": str(error)})
+            continue
+        session = open_session(path, target)
+        seen = {
+            split: _quality(task, before[split], file_outputs(session, data), split) for split, data in _splits(task)
+        }
+        rows.append({"target": str(target), "parity_error": parity, **timed, **seen})
+        if subject.layers is not None:
+            rows[-1]["layers"] = layers_clocked(subject, model, dense, target, folder, blocks)
+    return {
+        "recipe": [str(step) for step in passes],
+        "num_params": num_params(model),
+        "macs": macs(model, task.example_inputs),
+        "file_bytes": path.stat().st_size,
+        "baseline_file_bytes": base.stat().st_size,
+        "edits": [edit.to_json() for edit in candidate.edits if type(edit).__name__.startswith("Factorize")],
+        "declined": _declined(candidate),
+        "targets": rows,
+        **seconds,
+    }
+
+
+def clocked(path: Path, base: Path, task: Task, target: Target, blocks: int) -> dict[str, Any]:
+    """The file against the baseline's in the same Target, with the noise floor of the baseline against itself."""
+    inputs = timed_inputs(task, target.batch_size)
+    runners = {}
+    for label, file in {"dense": base, "dense again": base, "candidate": path}.items():
+        session = open_session(file, target)
+        fed = file_inputs(session, inputs)
+        if target.static_shapes:
+            session = open_session(file, target, static={key: array.shape for key, array in fed.items()})
+        runners[label] = session.prepare(fed)
+    samples = interleave(runners, blocks=blocks, min_block_ms=BLOCK_MS, threads=target.threads)
+    ratio, floor = compare(samples, "dense", "candidate"), noise_floor(samples, "dense", "dense again")
+    return {
+        "p50_ms": samples.latency_ms("candidate")["p50"],
+        "dense_p50_ms": samples.latency_ms("dense")["p50"],
+        "speedup": [ratio.ratio, ratio.low, ratio.high],
+        "noise_floor": floor,
+        "verdict": verdict(samples, "dense", "candidate", floor),
+    }
+
+
+def layers_clocked(
+    subject: Subject, model: torch.nn.Module, dense: torch.nn.Module, target: Target, folder: Path, blocks: int
+) -> dict[str, Any]:
+    """The same of the treated layers alone."""
+    files = {}
+    for label, net in {"layers": model, "dense-layers": dense}.items():
+        alone = subject.layers(net, subject.task)
+        files[label] = folder / f"{label}.onnx"
+        write_onnx(alone.model, alone, files[label])
+    return clocked(files["layers"], files["dense-layers"], alone, target, blocks)
+
+
+def cost() -> dict[str, Any]:
+    """A 768 x 3072 layer with 4,096 samples, in a process of its own on one core."""
+    code = "import factorize, json; print(json.dumps(factorize.cost_here()))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HOME)
+    row: dict[str, Any] = json.loads(told.stdout.splitlines()[-1])
+    return row
+
+
+def cost_here() -> dict[str, Any]:
+    """Seconds and memory of second moment, root, SVD and factors; float64 throughout."""
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    X_NI = torch.randn(4096, 3072, generator=generator)
+    W_OI = torch.randn(768, 3072, generator=generator)
+    decompose(W_OI[:64, :64], whitening(torch.eye(64, dtype=torch.float64)))  # loads what is loaded once
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    wall, cpu = time.perf_counter(), time.process_time()
+    moments = Moments(3072)
+    moments.add_(X_NI)
+    G_II = moments.covariance_II
+    parts = decompose(W_OI, whitening(G_II))
+    A_OR, B_RI = parts.cut(256)
+    row = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
+    row["peak_extra_bytes"] = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    row["in_squares"] = row["peak_extra_bytes"] / (8 * 3072**2)
+    measured = output_loss(W_OI, A_OR, B_RI, G_II)
+    return row | {"predicted_loss": parts.loss(256), "measured_loss": measured}
+
+
+def _targets() -> list[Target]:
+    here = {(target.engine, target.precision) for target in Bench().targets()}
+    return [target for target in TARGETS if (target.engine, target.precision) in here]
+
+
+def _splits(task: Task) -> list[tuple[str, Any]]:
+    return [("validation", task.validation), ("test", task.test)]
+
+
+def _quality(task: Task, before: Any, after: Any, split: str) -> dict[str, Any]:
+    found = quality(task.metric, before[0], after[0], after[1], split=split)
+    return {"metric": found.metric, "drop": found.drop, "interval": found.drop_interval, "n": found.num_examples}
+
+
+def _declined(candidate: Candidate) -> list[list[str]]:
+    return [[declined.layer, declined.reason] for declined in candidate.declined]
+
+
+def _commit() -> str:
+    told = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HOME, check=False
+    )
+    return told.stdout.strip() or "unknown"
+
+
+def _load() -> dict[str, Any]:
+    empty: dict[str, Any] = {"rows": {}}
+    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else empty
+
+
+def _save(results: dict[str, Any]) -> None:
+    RESULTS.parent.mkdir(exist_ok=True)
+    partial = RESULTS.with_suffix(".partial")
+    partial.write_text(json.dumps(results, indent=1) + "\n")
+    partial.replace(RESULTS)
+    PAGE.write_text(page(results))
+
+
+def _add(results: dict[str, Any], key: str, make: Callable[[], dict[str, Any]]) -> None:
+    if key in results["rows"]:
+        return
+    print(f"{time.strftime('%H:%M:%S')} {key}", flush=True)
+    began = time.perf_counter()
+    row = make()
+    results["rows"][key] = row | {"commit": _commit(), "row_s": time.perf_counter() - began}
+    results |= {"machine": machine(), "versions": versions(), "seed": 0, "blocks": BLOCKS, "threads": 1}
+    _save(results)
+
+
+def main() -> None:
+    """Runs what is missing of the named parts, all of them by default."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help=f"cost, {', '.join(SUBJECTS)}; all by default")
+    parser.add_argument("--list", action="store_true", help="print the rows and stop")
+    parser.add_argument("--render", action="store_true", help="write the page from the rows there are, and stop")
+    parser.add_argument("--only", default="", help="rows whose name holds this")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    results = _load()
+    if asked.render:
+        _save(results)
+        return
+    for part in asked.parts or ["cost", *SUBJECTS]:
+        if part == "cost":
+            _add(results, "cost", cost)
+            continue
+        wanted = {f"{part}: {name}": passes for name, passes in recipes(part).items() if asked.only in name}
+        if asked.list:
+            print("\n".join(key + (" (done)" if key in results["rows"] else "") for key in wanted))
+            continue
+        if wanted.keys() <= results["rows"].keys():
+            continue
+        subject = SUBJECTS[part]()
+        for key, passes in wanted.items():
+            with TemporaryDirectory() as folder:
+                _add(results, key, partial(measure, key, subject, Path(folder), passes, BLOCKS))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Unstructured pruning by learned scores: a weight stays if training moves it away from zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import ClassVar, final, get_args
+
+import torch
+from torch import Tensor, nn
+
+from paring.core.edit import Declined, Step
+from paring.core.recipe import Pass
+from paring.core.task import Task
+from paring.errors import SettingError, UnknownNameError
+from paring.graph.edits.unfuse import unfuse_all
+from paring.graph.masking import Site, choose_masks, sites
+from paring.numerics.importance import NM, Scope
+from paring.prune.settings import Cubic, check_sparsity
+
+KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+BEGIN = 0.1
+
+
+@final
+@dataclass(frozen=True)
+class Movement(Pass):
+    """Trains the model while scores learn which weights to keep; those of the lowest scores are zero in the forward.
+
+    A score moves by -gradient x weight, the gradient taken at the masked weight, so that a removed weight may come
+    back. Sparsity rises on the cubic schedule; `schedule.objective` may be any (so: distilled). `pattern` asks for N:M.
+    Raises: SettingError. Reference: Sanh, Wolf & Rush 2020, arXiv:2005.07683.
+    """
+
+    name: ClassVar[str] = "prune.movement"
+    needs: ClassVar[frozenset[str]] = frozenset({"train"})
+    traits: ClassVar[frozenset[str]] = frozenset({"zeros"})
+    cannot_follow: ClassVar[Mapping[str, str]] = {
+        "integer weights": "integer weights do not learn. Prune first, then quantize."
+    }
+
+    sparsity: float = 0.5  # fraction of zeros
+    scope: Scope = "layer"
+    pattern: NM | None = None
+    schedule: Cubic = field(default_factory=lambda: Cubic(begin=BEGIN))
+
+    def __post_init__(self) -> None:
+        check_sparsity(self.name, self.sparsity, self.pattern, Movement.sparsity)
+        if self.scope not in get_args(Scope):
+            raise UnknownNameError("scope", self.scope, get_args(Scope), self.name)
+        if self.schedule.begin <= 0:
+            raise SettingError(f"{self.name}: schedule.begin is 0; scores need some steps before the first zeros.")
+
+    def requirements(self) -> frozenset[str]:
+        """Training data, and what the objective asks for."""
+        return self.needs | self.schedule.needs()
+
+    def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
+        """See `Pass.run`."""
+        yield from unfuse_all(model)
+        chosen: list[Site] = []
+        for site in sites(self, model, KINDS, pattern=self.pattern):
+            if isinstance(site, Declined):
+                yield site
+            else:
+                chosen.append(site)
+        for site in chosen:
+            yield from site.edits()
+        final = self.sparsity if self.pattern is None else self.pattern.sparsity
+        with ExitStack() as stack:
+            learners = [_Learner(site, model) for site in chosen]
+            for learner in learners:
+                stack.callback(learner.hook.remove)
+
+            def put(sparsity: float) -> None:
+                scores = [learner.scores() for learner in learners]
+                for one, mask in zip(learners, choose_masks(scores, sparsity, self.pattern, self.scope), strict=True):
+                    one.put_(mask)
+
+            yield from self.schedule.run(model, task, final, put)
+
+
+class _Learner:
+    """The scores of one weight, and the values its removed entries had when they went."""
+
+    def __init__(self, site: Site, model: nn.Module) -> None:
+        self._site, self._model = site, model
+        self._weight = site.weight(model)
+        self._gone_before = site.gone(model)
+        if self._gone_before is not None:
+            self._gone_before = self._gone_before.clone()
+        self._latent = self._weight.detach().clone()
+        self._score = torch.zeros_like(self._latent, dtype=torch.float32)
+        self.hook = self._weight.register_post_accumulate_grad_hook(self._learn)  # type: ignore[no-untyped-call]
+
+    @torch.no_grad()
+    def _learn(self, weight: Tensor) -> None:
+        """Called behind every backward: equation 3 of the paper, with the latent value where the mask has a zero."""
+        assert weight.grad is not None
+        self._to(weight.device)
+        self._latent = torch.where(weight != 0, weight, self._latent)
+        self._score -= weight.grad.float() * self._latent.float()
+
+    def _to(self, device: torch.device) -> None:
+        self._latent, self._score = self._latent.to(device), self._score.to(device)
+
+    def scores(self) -> Tensor:
+        """Scores shifted to be at least 0, and -1 where an earlier pass removed the weight."""
+        shifted = self._score - self._score.min()
+        gone = self._gone_before
+        return shifted if gone is None else shifted.masked_fill(gone.to(shifted.device), -1.0)
+
+    @torch.no_grad()
+    def put_(self, mask: Tensor) -> None:
+        """Sets the mask; what comes back has the value with which it went."""
+        self._latent = torch.where(self._weight != 0, self._weight, self._latent)
+        self._weight.copy_(self._latent)
+        self._site.put_(self._model, mask)

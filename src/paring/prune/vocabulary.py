@@ -1,0 +1,99 @@
+"""Structured pruning of embedding rows that the task's own data never use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from paring.core.edit import Declined, Step
+from paring.core.recipe import Pass
+from paring.core.task import Task
+from paring.errors import LayerError, MissingError, SettingError
+from paring.graph.edits.vocabulary import SliceVocabulary
+from paring.graph.targets import targets
+
+Split = Literal["train", "calibration", "validation"]
+
+
+@final
+@dataclass(frozen=True)
+class Vocabulary(Pass):
+    """Drops the rows of embeddings whose ids the corpus never uses; the map from old ids to new goes into the model.
+
+    The corpus is what the splits in `corpus` send through each embedding; `keep` names ids that stay whatever it says
+    (special tokens). Every dropped id reads the row of `unknown`. An embedding that loses less than
+    `min_ratio` of its rows is left alone: the map costs 4 bytes an id.
+    Raises: SettingError; MissingError for a split the task lacks; LayerError for an `unknown` outside an embedding.
+    Reference: Abdaoui, Pradel & Sigel 2020 (smaller multilingual BERT), arXiv:2010.05609.
+    """
+
+    name: ClassVar[str] = "prune.vocabulary"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    corpus: tuple[Split, ...] = ("train", "calibration")
+    keep: tuple[int, ...] = ()
+    unknown: int = 0
+    min_ratio: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not self.corpus:
+            raise SettingError(f"{self.name}: corpus is empty; name at least one of train, calibration, validation.")
+        if min((*self.keep, self.unknown)) < 0 or not 0 <= self.min_ratio < 1:
+            raise SettingError(f"{self.name}: ids must be at least 0 and min_ratio in [0, 1).")
+
+    def requirements(self) -> frozenset[str]:
+        """The splits that make up the corpus."""
+        return frozenset(self.corpus)
+
+    def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
+        """See `Pass.run`."""
+        chosen: dict[str, nn.Embedding] = {}
+        for target in targets(self, model, (nn.Embedding,)):
+            if isinstance(target, Declined):
+                yield target
+            else:
+                assert isinstance(target[1], nn.Embedding)
+                chosen[target[0]] = target[1]
+        used = self._used(model, task, chosen)
+        for name, embedding in chosen.items():
+            total = embedding.num_embeddings
+            ids = used[name] | {i for i in self.keep if i < total} | {self.unknown}
+            if embedding.padding_idx is not None:
+                ids.add(embedding.padding_idx)
+            if self.unknown >= total:
+                reason = f"it has {total} rows, and unknown is {self.unknown}"
+                if name in self.include and self.on_unsupported == "raise":
+                    raise LayerError(f"{self.name}: {name}: {reason}. Choose a row it has.")
+                yield Declined(name, reason)
+            elif not used[name]:
+                yield Declined(name, "the corpus never reaches it")
+            elif len(ids) > total * (1 - self.min_ratio):
+                yield Declined(name, f"the corpus uses {len(used[name])} of its {total} rows")
+            else:
+                yield SliceVocabulary(name, tuple(sorted(ids)), self.unknown)
+
+    @torch.no_grad()
+    def _used(self, model: nn.Module, task: Task, chosen: dict[str, nn.Embedding]) -> dict[str, set[int]]:
+        used: dict[str, set[int]] = {name: set() for name in chosen}
+        with ExitStack() as stack:
+            stack.callback(model.train, model.training)
+            model.eval()
+            for name, embedding in chosen.items():
+
+                def see(_module: nn.Module, args: Any, name: str = name) -> None:
+                    assert isinstance(args[0], Tensor)
+                    used[name] |= set(torch.unique(args[0]).tolist())
+
+                stack.callback(embedding.register_forward_pre_hook(see).remove)
+            for split in self.corpus:
+                data = getattr(task, split)
+                if data is None:
+                    raise MissingError(f"{self.name}: needs task.{split}, and the task has none. Change `corpus`.")
+                for inputs, _ in data:
+                    task.predict(model, inputs)
+        return used

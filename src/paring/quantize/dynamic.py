@@ -1,0 +1,75 @@
+"""Integer weights, and inputs rounded as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from torch import nn
+
+from paring.core.edit import Declined, Step
+from paring.core.recipe import Pass
+from paring.core.task import Task
+from paring.engines import has_vnni
+from paring.errors import LayerError, UnknownNameError
+from paring.graph.edits.fold import FoldBatchNorm
+from paring.graph.edits.unfuse import unfuse_all
+from paring.graph.edits.weight_only import QuantizeDynamic
+from paring.graph.sites import submodule
+from paring.graph.targets import targets
+from paring.graph.trace import batch_norm_pairs
+from paring.graph.weight_only import DynamicLinear
+from paring.numerics.quant import round_weight, weight_scale
+from paring.quantize.integers import weight_and_bias
+
+RANGES = {"full": 127, "half": 64}
+
+
+@final
+@dataclass(frozen=True)
+class Dynamic(Pass):
+    """Linears with int8 weights whose inputs are rounded to uint8 over the range they have at run time.
+
+    Needs no data. ONNX Runtime multiplies in integers; OpenVINO computes the same numbers in floats, and slower.
+    `weight_range="half"` keeps weights within -64..64, where x86 kernels without VNNI cannot saturate; "auto" does so
+    where this machine needs it. Reference: Jacob et al. 2018, arXiv:1712.05877.
+    """
+
+    name: ClassVar[str] = "quantize.dynamic"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    traits: ClassVar[frozenset[str]] = frozenset({"integer weights"})
+    cannot_follow: ClassVar[Mapping[str, str]] = {
+        "integer weights": "the weights are integers already. Keep one of the two steps."
+    }
+
+    weight_range: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.weight_range not in ("auto", *RANGES):
+            raise UnknownNameError("weight_range", self.weight_range, ("auto", *RANGES), self.name)
+
+    def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
+        """Folds batch norms, then stores one Linear after another. Raises LayerError for NaN in a weight."""
+        yield from unfuse_all(model)
+        chosen = "full" if has_vnni() else "half"
+        quant_max = RANGES[chosen if self.weight_range == "auto" else self.weight_range]
+        names: list[str] = []
+        for target in list(targets(self, model, (nn.Linear,))):
+            if isinstance(target, Declined):
+                yield target
+            else:
+                names.append(target[0])
+        for layer, norm in batch_norm_pairs(model, task.example_inputs):
+            if layer in names:
+                yield FoldBatchNorm(layer, norm)
+        for name in names:
+            weight, _ = weight_and_bias(submodule(model, name))
+            try:
+                scale_O = weight_scale(weight, quant_max)
+            except LayerError as error:
+                raise LayerError(f"{self.name}: {name}: {error}. Load a sound checkpoint.") from error
+            yield QuantizeDynamic(name, quant_max)
+            layer_now = submodule(model, name)
+            assert isinstance(layer_now, DynamicLinear)
+            layer_now.set_(round_weight(weight, scale_O, -quant_max, quant_max), scale_O)

@@ -1,0 +1,147 @@
+"""What passes that train under rounding share: fake quantizers in, training, stored integers out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from paring.core.edit import Declined, Edit, Step
+from paring.core.objective import Objective, Supervised
+from paring.core.recipe import Pass
+from paring.core.task import Task
+from paring.graph.edits.fake import FakeQuantize, Freeze
+from paring.graph.edits.fold import FoldBatchNorm
+from paring.graph.edits.quantize import QuantizeInput
+from paring.graph.edits.unfuse import unfuse_all
+from paring.graph.fake import FakeQuantizedLayer, Scheme
+from paring.graph.quantized import QuantizedLayer, set_quantizer
+from paring.graph.sites import submodule
+from paring.graph.targets import targets
+from paring.graph.trace import batch_norm_pairs
+from paring.graph.weight_only import WeightOnlyLayer
+from paring.numerics.grid import Grid
+from paring.numerics.quant import Range, activation_scale, scale_for_bias
+from paring.quantize.calibrate import Ranges, Site, calibrated
+from paring.quantize.integers import Quantizer, put_integers
+from paring.quantize.observers import Observer
+from paring.train import Schedule, Training, fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPass(Pass):
+    """Trains with rounded weights (and inputs), from any objective; batch norms are folded first, hence frozen."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"train"})
+    traits: ClassVar[frozenset[str]] = frozenset({"integer weights"})
+    cannot_follow: ClassVar[Mapping[str, str]] = {
+        "integer weights": "the weights are integers already. Keep one of the two steps."
+    }
+
+    epochs: int = 1
+    learning_rate: float = 1e-3
+    objective: Objective = field(default_factory=Supervised)
+    weight_decay: float = 0.0
+    schedule: Schedule = "cosine"
+    warmup: float = 0.0
+    gradient_clip: float | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        self.training()
+
+    def training(self) -> Training:
+        """The loop's own settings. Raises SettingError."""
+        return Training(
+            self.epochs,
+            self.learning_rate,
+            self.weight_decay,
+            self.schedule,
+            self.warmup,
+            self.gradient_clip,
+            self.precision,
+        )
+
+    def requirements(self) -> frozenset[str]:
+        """Training data, and what the objective asks for."""
+        return self.needs | self.objective.needs
+
+    def trained(
+        self, model: nn.Module, task: Task, *, scheme: Scheme, num_bits: int, quant_max: int, observer: Observer | None
+    ) -> Iterator[Step]:
+        """Folds, trains under `scheme`, stores. With an `observer` inputs are rounded too, to uint8.
+
+        The weights start from the clipping steps of least squared error, the inputs from what calibration shows.
+        Raises: what calibration and training raise.
+        """
+        yield from unfuse_all(model)
+        for layer, norm in batch_norm_pairs(model, task.example_inputs):
+            if self.selects(layer):
+                yield FoldBatchNorm(layer, norm)
+        names: list[str] = []
+        for target in list(targets(self, model, (nn.Linear, nn.Conv2d))):
+            if isinstance(target, Declined):
+                yield target
+            else:
+                names.append(target[0])
+        ranges: Ranges = {}
+        if observer is not None:
+            ranges = yield from calibrated(model, [Site(name) for name in names], task, observer, self.name)
+            for name in [name for name in names if ranges[Site(name)].is_empty]:
+                yield Declined(name, "no calibration batch reached it")
+                names.remove(name)
+        for name in names:
+            yield FakeQuantize(name, scheme, quant_max, observer is not None)
+            start(fake_layer(model, name), quant_max, ranges.get(Site(name)))
+        yield from fit(model, task, self.objective, self.training())
+        for name in names:
+            yield from stored(model, name, num_bits)
+
+
+@torch.no_grad()
+def start(layer: FakeQuantizedLayer, quant_max: int, seen: Range | None) -> None:
+    """Puts the first steps in."""
+    layer.weight_step.copy_(first_step(layer.latent, quant_max))
+    if layer.input_step is not None and seen is not None:
+        scale, zero_point = activation_scale(seen)
+        layer.input_step.fill_(scale)
+        layer.input_zero_point.fill_(zero_point)
+
+
+def first_step(weight: Tensor, quant_max: int) -> Tensor:
+    """Where learned steps start, (O,): `2 mean|w| / sqrt(quant_max)` (Esser et al. 2020, arXiv:1902.08153)."""
+    mean_O = weight.flatten(1).abs().mean(1)
+    step_O = 2 * mean_O / quant_max**0.5
+    return torch.where(mean_O == 0, torch.ones_like(step_O), step_O)
+
+
+@torch.no_grad()
+def stored(model: nn.Module, name: str, num_bits: int) -> Iterator[Edit]:
+    """Turns a trained layer into stored integers."""
+    layer = fake_layer(model, name)
+    q, scale_O = (part.detach() for part in layer.integers())
+    own = layer._parameters["bias"]
+    bias = None if own is None else own.detach()
+    step = layer.input_step
+    yield Freeze(name, num_bits)
+    new = submodule(model, name)
+    if isinstance(new, WeightOnlyLayer):
+        grid = Grid(scale_O[:, None], None, -layer.quant_max, layer.quant_max)
+        new.set_(q.flatten(1).to(torch.int8), grid, bias)
+        return
+    assert isinstance(new, QuantizedLayer) and step is not None
+    quantizer = Quantizer(float(step.detach().abs().clamp_min(2.0**-60)), int(layer.input_zero_point))
+    fitting_O = scale_for_bias(q, scale_O, bias, quantizer.scale)
+    put_integers(new, q.to(torch.int8), fitting_O, bias, quantizer)
+    yield QuantizeInput(name)
+    set_quantizer(new, "input", quantizer.scale, quantizer.zero_point)
+
+
+def fake_layer(model: nn.Module, name: str) -> FakeQuantizedLayer:
+    """The layer under FakeQuantize."""
+    layer = submodule(model, name)
+    assert isinstance(layer, FakeQuantizedLayer)
+    return layer
