@@ -41,27 +41,29 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Times files against the first one, interleaved, and says faster, slower or indistinguishable."""
-    from paring.cli.render import console
+    from paring.cli.render import console, counting
     from paring.cli.targets import targets_of
     from paring.measure.compare import compare_files
 
     paths = [file / "model.onnx" if file.is_dir() else file for file in files]
     targets = targets_of(engine, precision, device, threads, batch)
     results, told = [], []
-    for result in compare_files(
-        paths,
-        targets,
-        inputs_for=None if task is None else _task_inputs(task),
-        shapes=shapes_of(shape),
-        blocks=blocks,
-        min_block_ms=min_block_ms,
-    ):
-        pools = _pools(result, processes or [])
-        results.append(as_data(result, pools))
-        told.append((result, pools))
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            result.samples.save(out / f"samples-{result.threads}x{result.batch_size}.npz")
+    with counting(paths[0].name, "timing in turns", quiet=as_json) as report:
+        for result in compare_files(
+            paths,
+            targets,
+            inputs_for=None if task is None else _task_inputs(task),
+            shapes=shapes_of(shape),
+            blocks=blocks,
+            min_block_ms=min_block_ms,
+            report=report,
+        ):
+            pools = _pools(result, processes or [])
+            results.append(as_data(result, pools))
+            told.append((result, pools))
+            if out is not None:
+                out.mkdir(parents=True, exist_ok=True)
+                result.samples.save(out / f"samples-{result.threads}x{result.batch_size}.npz")
     if out is not None:
         from paring.store import write_text
 

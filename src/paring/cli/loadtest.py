@@ -44,7 +44,7 @@ def load(
     """Loads a file as MLPerf does, and says what rate it bears and what a million predictions cost."""
     from typing import get_args
 
-    from paring.cli.render import console, errors
+    from paring.cli.render import console, saying
     from paring.cli.targets import targets_of
     from paring.measure.loadgen import Scenario
     from paring.measure.loadtest import LoadPlan, load_test
@@ -67,11 +67,9 @@ def load(
     )
     path = path / "model.onnx" if path.is_dir() else path
     target = targets_of([engine], [precision], None, [threads], [batch])[0]
-    with errors.status("load") as status:
-        report = load_test(
-            path, target, plan, inputs=_inputs(task, path, target), shapes=shapes_of(shape),
-            report=lambda words: status.update(words),
-        )  # fmt: skip
+    inputs = _inputs(task, path, target)
+    with saying("load", quiet=as_json) as say:
+        report = load_test(path, target, plan, inputs=inputs, shapes=shapes_of(shape), report=say)
     if as_json:
         console.print_json(json.dumps(as_data(report)))
         return

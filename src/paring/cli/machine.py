@@ -21,7 +21,7 @@ def machine(
     as_json: AsJson = False,
 ) -> None:
     """Measures this machine's peaks once (some 10 s), keeps them, and shows them with what to mind."""
-    from paring.cli.render import console, errors
+    from paring.cli.render import console, saying
     from paring.engines import machine as describe
     from paring.measure.peaks import keep_peaks, known_peaks, measure_peaks, peaks_file
 
@@ -29,8 +29,8 @@ def machine(
     for count in threads:
         known = None if again else known_peaks(count)
         if known is None:
-            with errors.status("measuring") as status:
-                known = keep_peaks(measure_peaks(count, report=lambda words: status.update(f"measuring {words}")))
+            with saying("measuring", quiet=as_json) as say:
+                known = keep_peaks(measure_peaks(count, report=say))
         found.append(known)
     about = describe()
     lines = advices()

@@ -30,12 +30,13 @@ def measure(
     from dataclasses import replace
 
     from paring.cli.load import load_task
-    from paring.cli.render import console
+    from paring.cli.render import console, counting
     from paring.judge.file import measure_file
 
     loaded = None if task is None else load_task(task)
     bench = replace(bench_of(engine, device, threads, batch), processes=tuple(processes or [1]))
-    measured = measure_file(path, bench, loaded, shapes_of(shape))
+    with counting(path.name, "timing", quiet=as_json) as report:
+        measured = measure_file(path, bench, loaded, shapes_of(shape), report)
     if as_json:
         console.print_json(json.dumps(measured))
         return

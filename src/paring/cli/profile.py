@@ -36,13 +36,16 @@ def profile(
 ) -> None:
     """Shows the time of each module in the shipped engine, for one file or several side by side."""
     from paring.cli.load import load_task
-    from paring.cli.render import console
+    from paring.cli.render import console, saying
     from paring.cli.targets import targets_of
 
     loaded = None if task is None else load_task(task)
     found = []
-    for target in targets_of(engine, precision, None, [threads], [batch]):
-        found += [_file(path, target, loaded, shapes_of(shape), calls) for path in files]
+    with saying("profile", quiet=as_json) as say:
+        for target in targets_of(engine, precision, None, [threads], [batch]):
+            for path in files:
+                say(f"{path} on {target}")
+                found.append(_file(path, target, loaded, shapes_of(shape), calls))
     if loaded is not None:
         from paring.judge.bench import timed_inputs
         from paring.measure.profile_eager import profile_eager

@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from paring.core.edit import Progress as Step
 from paring.core.measurement import Measurement
 from paring.report.results import Run, verdict_sentence
 from paring.run import Told
 
 LOG_EVERY_S = 5.0
+REDRAW_S = 0.1
 NARROWEST = 132  # columns in a pipe or a log, where no terminal says how wide it is
 console = Console() if sys.stdout.isatty() else Console(width=NARROWEST)
 errors = Console(stderr=True)
@@ -36,6 +38,21 @@ def follow(steps: Generator[Told, None, T], *, quiet: bool = False) -> T:
 
 
 @contextmanager
+def counting(subject: str, text: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A line that counts: call what it gives with (done, total)."""
+    with _bar(quiet) as show:
+        show(Told(subject, Step(0, 0, text)))
+        yield lambda done, total: show(Told(subject, Step(done, total, text)))
+
+
+@contextmanager
+def saying(subject: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """A line that says what is being done: call what it gives with the words."""
+    with _bar(quiet) as show:
+        yield lambda words: show(Told(subject, Step(0, 0, words)))
+
+
+@contextmanager
 def _bar(quiet: bool) -> Iterator[Callable[[Told], None]]:
     if quiet:
         yield lambda told: None
@@ -44,14 +61,24 @@ def _bar(quiet: bool) -> Iterator[Callable[[Told], None]]:
         yield _Log()
         return
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=errors, transient=True) as progress:
+    # Drawn only when there is news: a thread that redraws would be timed along with the models.
+    with Progress(*columns, console=errors, transient=True, auto_refresh=False) as progress:
         line = progress.add_task("starting", total=None)
-        yield lambda told: progress.update(
-            line,
-            description=f"{told.subject}: {told.progress.text}",
-            completed=told.progress.done,
-            total=told.progress.total or None,
-        )
+        drawn = 0.0
+
+        def show(told: Told) -> None:
+            nonlocal drawn
+            now = time.monotonic()
+            progress.update(
+                line,
+                description=f"{told.subject}: {told.progress.text}",
+                completed=told.progress.done,
+                total=told.progress.total or None,
+                refresh=now - drawn >= REDRAW_S,
+            )
+            drawn = now if now - drawn >= REDRAW_S else drawn
+
+        yield show
 
 
 class _Log:

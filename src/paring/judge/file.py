@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from paring.artifacts.manifest import verify_artifact
 from paring.core.check import check_task
+from paring.core.target import Target
 from paring.core.task import Task
 from paring.engines import open_session
 from paring.engines.inputs import free_inputs
-from paring.engines.protocol import Shapes
+from paring.engines.protocol import Arrays, Shapes
 from paring.errors import EngineError
 from paring.judge.bench import Bench, timed_inputs
 from paring.judge.evidence import evidence
 from paring.measure.canary import CANARY, canary, drift
-from paring.measure.latency import interleave
+from paring.measure.latency import Report, Runner
+from paring.measure.lives import interleave_anew
 from paring.measure.quality import file_inputs, file_outputs
 
 
-def measure_file(path: Path, bench: Bench, task: Task | None = None, shapes: Shapes | None = None) -> dict[str, Any]:
+def measure_file(
+    path: Path,
+    bench: Bench,
+    task: Task | None = None,
+    shapes: Shapes | None = None,
+    report: Report = lambda done, total: None,
+) -> dict[str, Any]:
     """Bytes, and per Target latency, throughput, memory, floor and (with a task) the metric on its headline split.
 
     `path` is an .onnx file, or an artifact folder, whose checksums are verified first. Without a task the inputs are
@@ -47,9 +56,14 @@ def measure_file(path: Path, bench: Bench, task: Task | None = None, shapes: Sha
         )
     if not sessions:
         raise EngineError(next(iter(refused.values())))
-    runners = {str(target): session.prepare(inputs[target]) for target, session in sessions.items()}
-    runners[CANARY] = canary()
-    samples = interleave(runners, blocks=bench.blocks, min_block_ms=bench.min_block_ms, threads=bench.threads)
+    openers = {str(target): partial(_opened, path, target, inputs[target]) for target in sessions}
+    samples = interleave_anew(
+        openers | {CANARY: canary},
+        blocks=bench.blocks,
+        min_block_ms=bench.min_block_ms,
+        threads=bench.threads,
+        report=report,
+    )
     rows = []
     for target, session in sessions.items():
         name = str(target)
@@ -80,3 +94,8 @@ def measure_file(path: Path, bench: Bench, task: Task | None = None, shapes: Sha
         "drift": drift(samples),
         "refused": refused,
     }
+
+
+def _opened(path: Path, target: Target, inputs: Arrays) -> Runner:
+    shapes = {name: array.shape for name, array in inputs.items()} if target.static_shapes else None
+    return open_session(path, target, static=shapes).prepare(inputs)

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from paring.judge.evidence import evidence
 from paring.judge.record import MODEL, NODES, SAMPLES, Judged, save_measurement
 from paring.measure.canary import CANARY, canary
 from paring.measure.eager import as_inputs, eager_session
-from paring.measure.latency import compare, interleave, noise_floor, verdict
+from paring.measure.latency import Runner, compare, noise_floor, verdict
+from paring.measure.lives import interleave_anew
 from paring.measure.macs import macs, num_params
 from paring.measure.quality import file_inputs, file_outputs, quality
 from paring.measure.samples import Samples
@@ -58,12 +60,11 @@ def judge(
     yield Progress(3, NUM_STAGES, "timing the file, interleaved with the baseline")
     example = timed_inputs(task, bench.batch_size)
     reference = _reference(baseline, path, tuple(parity), bench, example)
-    runners = {str(target): _runner(path, target, example) for target in parity}
-    runners |= _baseline_runners(reference, task, bench, example)
+    openers = _openers(path, tuple(parity), example) | _baseline_openers(reference, task, bench, example)
     if "torch" in bench.engines:
-        runners["torch fp32"] = _eager_runner(task, model, bench, example)
-    runners[CANARY] = canary()
-    samples = interleave(runners, blocks=bench.blocks, min_block_ms=bench.min_block_ms, threads=bench.threads)
+        openers["torch fp32"] = partial(_eager_runner, task, model, bench, example)
+    openers[CANARY] = canary
+    samples = interleave_anew(openers, blocks=bench.blocks, min_block_ms=bench.min_block_ms, threads=bench.threads)
     samples.save(folder / SAMPLES)
     best = _fastest(samples, tuple(parity))
     yield Progress(4, NUM_STAGES, "memory of a fresh process")
@@ -150,23 +151,26 @@ def _reference(
 ) -> _Reference:
     if baseline is not None:
         return _Reference(baseline.model, baseline.measurement.target)
-    runners = {str(target): _runner(path, target, example) for target in targets}
-    first = interleave(
-        runners, blocks=max(4, bench.blocks // 4), min_block_ms=bench.min_block_ms, threads=bench.threads
-    )
+    openers, blocks = _openers(path, targets, example), max(4, bench.blocks // 4)
+    first = interleave_anew(openers, blocks=blocks, min_block_ms=bench.min_block_ms, threads=bench.threads)
     return _Reference(path, _fastest(first, targets))
 
 
-def _baseline_runners(
+def _openers(path: Path, targets: tuple[Target, ...], example: Inputs) -> dict[str, Callable[[], Runner]]:
+    return {str(target): partial(_runner, path, target, example) for target in targets}
+
+
+def _baseline_openers(
     reference: _Reference, task: Task, bench: Bench, example: Inputs
-) -> dict[str, Callable[[], object]]:
-    runners = {name: _runner(reference.path, reference.target, example) for name in (BASE, AGAIN)}
+) -> dict[str, Callable[[], Runner]]:
+    opener = partial(_runner, reference.path, reference.target, example)
+    openers: dict[str, Callable[[], Runner]] = {BASE: opener, AGAIN: opener}
     if "torch" in bench.engines:
-        runners[EAGER] = _eager_runner(task, copy.deepcopy(task.model), bench, example)
-    return runners
+        openers[EAGER] = partial(_eager_runner, task, copy.deepcopy(task.model), bench, example)
+    return openers
 
 
-def _runner(path: Path, target: Target, example: Inputs) -> Callable[[], object]:
+def _runner(path: Path, target: Target, example: Inputs) -> Runner:
     session: Session = open_session(path, target)
     inputs = file_inputs(session, example)
     if target.static_shapes:
@@ -174,7 +178,7 @@ def _runner(path: Path, target: Target, example: Inputs) -> Callable[[], object]
     return session.prepare(inputs)
 
 
-def _eager_runner(task: Task, model: nn.Module, bench: Bench, example: Inputs) -> Callable[[], object]:
+def _eager_runner(task: Task, model: nn.Module, bench: Bench, example: Inputs) -> Runner:
     return eager_session(task, model, threads=bench.threads).prepare(as_inputs(example))
 
 
