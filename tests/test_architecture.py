@@ -52,6 +52,7 @@ SHARED_WITHIN = {
         )
     ),
     *(f"paring.prune.{shared}" for shared in ("settings", "structure")),
+    *(f"paring.distill.{shared}" for shared in ("answers", "pairs")),
     *(f"paring.factorize.{shared}" for shared in ("rank", "by_clock", "view", "options", "calibrated", "fisher")),
 }
 

@@ -6,18 +6,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from paring.candidates import compress, rebuild
 from paring.core.edit import Changed
 from paring.core.objective import Supervised
 from paring.core.recipe import Recipe
 from paring.distill.response import Response
-from paring.errors import MissingError, NothingToDoError, SettingError, ShapeError, TaskError
+from paring.errors import MissingError, NothingToDoError, TaskError
 from paring.finetune import Finetune
 from paring.prune.magnitude import Magnitude
 from paring.train import Training, fit
-from tests.nets import image_task, vector_task
+from tests.nets import image_task
 
 
 def loss_of(task, model) -> float:  # type: ignore[no-untyped-def]
@@ -60,29 +59,6 @@ def test_masked_weights_stay_zero_through_training() -> None:
     for name, mask in masks.items():
         weight = state[name.removesuffix("_mask")]
         assert torch.equal(weight != 0, mask)
-
-
-def test_response_is_hintons_loss() -> None:
-    task, generator = vector_task(), torch.Generator().manual_seed(1)
-    student, teacher = torch.randn(5, 4, generator=generator), torch.randn(5, 4, generator=generator)
-    target = torch.tensor([0, 1, 2, 3, 0])
-    p, q = F.softmax(teacher / 3, -1), F.softmax(student / 3, -1)
-    kl = (p * (p / q).log()).sum(-1).mean()
-    expected = 0.7 * 9 * kl + 0.3 * F.cross_entropy(student, target)
-    got = Response(temperature=3.0, alpha=0.7).score(student, target, teacher, task)
-    assert got.item() == pytest.approx(expected.item(), rel=1e-5)
-    assert Response(alpha=1.0).score(teacher, None, teacher, task).item() == pytest.approx(0.0, abs=1e-6)
-
-
-@pytest.mark.parametrize("make", [lambda: Response(temperature=0.0), lambda: Response(alpha=1.5)])
-def test_response_refuses_bad_settings(make) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(SettingError, match=r"distill.response"):
-        make()
-
-
-def test_shapes_of_student_and_teacher_must_agree() -> None:
-    with pytest.raises(ShapeError, match=r"student answers \(5, 4\), the teacher \(5, 3\)"):
-        Response().score(torch.rand(5, 4), None, torch.rand(5, 3), vector_task())
 
 
 def test_a_loss_that_explodes_is_named() -> None:

@@ -43,6 +43,14 @@ PASSES = {
 OBJECTIVES = {
     "supervised": "Supervised",
     "distill.response": "Response",
+    "distill.decoupled": "Decoupled",
+    "distill.dist": "Dist",
+    "distill.features": "Features",
+    "distill.attention_transfer": "AttentionTransfer",
+    "distill.relational": "Relational",
+    "distill.self_attention": "SelfAttention",
+    "distill.weighted": "Weighted",
+    "distill.teachers": "Teachers",
 }
 _HOMES = {"supervised": "core.objective"}
 

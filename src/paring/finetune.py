@@ -13,6 +13,7 @@ from paring.core.objective import Objective, Supervised
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import NothingToDoError
+from paring.graph.edits.unfuse import unfuse_all
 from paring.train import Schedule, Training, fit
 
 
@@ -45,7 +46,7 @@ class Finetune(Pass):
 
     def requirements(self) -> frozenset[str]:
         """Training data, and what the objective asks for."""
-        return self.needs | self.objective.needs
+        return self.needs | self.objective.requirements()
 
     def training(self) -> Training:
         """The loop's own settings. Raises SettingError."""
@@ -61,6 +62,8 @@ class Finetune(Pass):
 
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """Trains in place and yields the layers that learned."""
+        if self.objective.unfuses():
+            yield from unfuse_all(model)
         learning = {
             name: own
             for name, module in model.named_modules()

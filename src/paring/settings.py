@@ -51,6 +51,10 @@ def convert(hint: Any, value: object, where: str) -> Any:
     """`value` as the annotation `hint` wants it. Raises RecipeError or UnknownNameError."""
     if choices := value_classes(hint):
         return _value(choices, value, where)
+    if (item := _item_of(hint)) is not None and (choices := value_classes(item)):
+        if not isinstance(value, list | tuple):
+            raise RecipeError(f"{where}: got {value!r}; it must be a list, each one of: {', '.join(sorted(choices))}.")
+        return tuple(_value(choices, one, f"{where}[{place}]") for place, one in enumerate(value))
     if hint == tuple[str, ...] and isinstance(value, str):
         value = (value,)
     try:
@@ -111,6 +115,12 @@ def _value(choices: Mapping[str, type[Any]], value: object, where: str) -> Any:
     if name not in choices:
         raise UnknownNameError("value", name, choices, where)
     return build(choices[name], settings, f"{where}.{name}")
+
+
+def _item_of(hint: Any) -> Any:
+    """X of an annotation `tuple[X, ...]`, else None."""
+    arguments = get_args(hint)
+    return arguments[0] if get_origin(hint) is tuple and len(arguments) == 2 and arguments[1] is Ellipsis else None
 
 
 def _family(base: type[Any]) -> list[type[Any]]:

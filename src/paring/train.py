@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from paring.core.edit import Progress
-from paring.core.objective import Objective, Scorer
-from paring.core.task import Batches, Task
+from paring.core.objective import Objective, Scorer, Seen
+from paring.core.task import Batches, Inputs, Task
 from paring.errors import MissingError, SettingError, TaskError
 from paring.graph.edits.mask import apply_masks_
+from paring.graph.edits.unfuse import unfuse_all
+from paring.graph.watch import watch
 
 Schedule = Literal["cosine", "linear", "constant"]
 
@@ -68,27 +70,62 @@ def fit(
     from accelerate import Accelerator
 
     accelerator = Accelerator()
-    teacher = copy.deepcopy(task.model).to(accelerator.device).eval().requires_grad_(False)
+    teacher = _teacher(task, objective)
     chosen = tuple(model.parameters()) if trainable is None else trainable
     frozen = [p for p in model.parameters() if p.requires_grad and not any(p is q for q in chosen)]
     for parameter in frozen:
         parameter.requires_grad_(False)
+    scorer = objective.bind(model, teacher, task)
+    for own in scorer.learned:
+        own.data = own.data.to(accelerator.device)
     # A wrapper only under torchrun; its `module` is `model` itself, so training stays in place.
     student = accelerator.prepare_model(model)
-    with objective.bind(student, teacher, task) as scorer:
+    with watch(model, scorer.student_layers) as student_layers:
+        lesson = _Lesson(task, student, student_layers, teacher.to(accelerator.device), scorer)
         weights = [p for p in (*chosen, *scorer.learned) if p.requires_grad]
-        yield from _epochs(accelerator, model, student, scorer, weights, task.train, training)
+        yield from _epochs(accelerator, model, student, lesson, weights, task.train, training)
     for parameter in frozen:
         parameter.requires_grad_(True)
     model.zero_grad(set_to_none=True)
     model.cpu().eval()
 
 
+@dataclass(frozen=True)
+class _Lesson:
+    """Runs one batch through both models, and scores what was seen."""
+
+    task: Task
+    student: nn.Module
+    student_layers: Mapping[str, Tensor]
+    teacher: nn.Module
+    scorer: Scorer
+
+    def loss(self, inputs: Inputs, target: Any) -> Tensor:
+        """The loss, (), of one batch."""
+        answer, layers = self._taught(inputs) if self.scorer.uses_teacher else (None, {})
+        output = self.task.predict(self.student, inputs)
+        return self.scorer.loss(Seen(inputs, target, output, answer, dict(self.student_layers), layers))
+
+    @torch.no_grad()
+    def _taught(self, inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
+        with watch(self.teacher, self.scorer.teacher_layers) as layers:
+            return self.task.predict(self.teacher, inputs), layers
+
+
+def _teacher(task: Task, objective: Objective) -> nn.Module:
+    """A frozen copy of `task.model`, its attention in plain Linears where the objective looks inside."""
+    teacher = copy.deepcopy(task.model).eval().requires_grad_(False)
+    if objective.unfuses():
+        for edit in unfuse_all(teacher):
+            teacher = edit.apply(teacher)
+    return teacher
+
+
 def _epochs(
     accelerator: object,
     model: nn.Module,
     student: nn.Module,
-    scorer: Scorer,
+    lesson: _Lesson,
     weights: list[nn.Parameter],
     data: Batches,
     training: Training,
@@ -109,7 +146,7 @@ def _epochs(
             for group in optimizer.param_groups:
                 group["lr"] = training.learning_rate * training.rate_at(done, num_steps)
             with half:
-                loss = scorer.loss(inputs, target)
+                loss = lesson.loss(inputs, target)
             accelerator.backward(loss)
             if training.gradient_clip is not None:
                 accelerator.clip_grad_norm_(weights, training.gradient_clip)

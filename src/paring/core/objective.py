@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
 
-import torch
 from torch import Tensor, nn
 
 from paring.core.task import Inputs, Task
@@ -16,11 +14,29 @@ from paring.errors import TaskError
 
 
 @dataclass(frozen=True)
-class Scorer:
-    """Runs one batch through student and teacher and gives the loss, (); `learned` are the objective's own weights."""
+class Seen:
+    """One batch as both models saw it: their scored outputs (b, ...), and what the named layers gave.
 
-    loss: Callable[[Inputs, Any], Tensor]
+    `teacher` is None for objectives that use none.
+    """
+
+    inputs: Inputs
+    target: Any
+    student: Tensor
+    teacher: Tensor | None = None
+    student_layers: Mapping[str, Tensor] = field(default_factory=dict)
+    teacher_layers: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """The loss, (), of one batch; `learned` are the objective's own weights, the layers those it wants to see."""
+
+    loss: Callable[[Seen], Tensor]
     learned: tuple[nn.Parameter, ...] = ()
+    student_layers: tuple[str, ...] = ()
+    teacher_layers: tuple[str, ...] = ()
+    uses_teacher: bool = True
 
 
 class Objective(ABC):
@@ -30,8 +46,16 @@ class Objective(ABC):
     needs: ClassVar[frozenset[str]] = frozenset({"train"})
 
     @abstractmethod
-    def bind(self, student: nn.Module, teacher: nn.Module, task: Task) -> AbstractContextManager[Scorer]:
-        """A scorer over these two models; what it hooked into them is gone when the context ends."""
+    def bind(self, student: nn.Module, teacher: nn.Module, task: Task) -> Scorer:
+        """A scorer for these two models, which it leaves as they are. Raises what does not fit the two."""
+
+    def requirements(self) -> frozenset[str]:
+        """The Task fields it uses with its present settings."""
+        return self.needs
+
+    def unfuses(self) -> bool:
+        """Whether it looks inside attention, so that `nn.TransformerEncoder` must be unfused first."""
+        return False
 
 
 class OutputObjective(Objective):
@@ -40,21 +64,12 @@ class OutputObjective(Objective):
     uses_teacher: ClassVar[bool] = True
 
     @abstractmethod
-    def score(self, student: Tensor, target: Any, teacher: Tensor | None, task: Task) -> Tensor:
+    def score(self, seen: Seen, task: Task) -> Tensor:
         """The loss, (), of outputs (b, ...) against targets and the teacher's outputs (b, ...)."""
 
-    @contextmanager
-    def bind(self, student: nn.Module, teacher: nn.Module, task: Task) -> Iterator[Scorer]:
-        """See `Objective.bind`; the teacher runs without gradients, and only if `uses_teacher`."""
-
-        def loss(inputs: Inputs, target: Any) -> Tensor:
-            answer = None
-            if self.uses_teacher:
-                with torch.no_grad():
-                    answer = task.predict(teacher, inputs)
-            return self.score(task.predict(student, inputs), target, answer, task)
-
-        yield Scorer(loss)
+    def bind(self, student: nn.Module, teacher: nn.Module, task: Task) -> Scorer:
+        """See `Objective.bind`."""
+        return Scorer(lambda seen: self.score(seen, task), uses_teacher=self.uses_teacher)
 
 
 @final
@@ -65,9 +80,9 @@ class Supervised(OutputObjective):
     name: ClassVar[str] = "supervised"
     uses_teacher: ClassVar[bool] = False
 
-    def score(self, student: Tensor, target: Any, teacher: Tensor | None, task: Task) -> Tensor:
+    def score(self, seen: Seen, task: Task) -> Tensor:
         """`task.loss` of outputs and targets."""
-        return label_loss(task, student, target)
+        return label_loss(task, seen.student, seen.target)
 
 
 def label_loss(task: Task, outputs: Tensor, target: Any) -> Tensor:

@@ -58,8 +58,9 @@ class Task:
 
     A batch is `(inputs, target)`, `inputs` a tensor, a tuple or a dict of tensors, the batch along dimension 0. Data
     sets are iterated several times, so a DataLoader or a list fits and a generator does not. Selection sees
-    `validation`; the headline figure comes once from `test`; statistics come from `calibration`. `dynamic_dims` are the
-    dimensions of every input that may vary in the exported file: (0,) batch, (0, 1) batch and sequence.
+    `validation`; the headline figure comes once from `test`; statistics come from `calibration`. `students` are
+    factories of smaller nets by name; `teachers` are nets that teach beside `model`. `dynamic_dims` are the dimensions
+    of every input that may vary in the exported file: (0,) batch, (0, 1) batch and sequence.
     """
 
     model: nn.Module
@@ -71,6 +72,7 @@ class Task:
     train: Batches | None = None
     test: Batches | None = None
     students: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
+    teachers: Mapping[str, nn.Module] = field(default_factory=dict)
     output: Callable[[Any], Tensor] = pick_output
     dynamic_dims: tuple[int, ...] = (0,)
     seed: int = 0

@@ -87,7 +87,7 @@ class Cubic(SparsitySchedule):
 
     def needs(self) -> frozenset[str]:
         """Training data, and what the objective asks for."""
-        return frozenset({"train"}) | self.objective.needs
+        return frozenset({"train"}) | self.objective.requirements()
 
     def training(self) -> Training:
         """The loop's own settings. Raises SettingError."""

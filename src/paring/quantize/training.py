@@ -67,7 +67,7 @@ class TrainingPass(Pass):
 
     def requirements(self) -> frozenset[str]:
         """Training data, and what the objective asks for."""
-        return self.needs | self.objective.needs
+        return self.needs | self.objective.requirements()
 
     def trained(
         self, model: nn.Module, task: Task, *, scheme: Scheme, num_bits: int, quant_max: int, observer: Observer | None

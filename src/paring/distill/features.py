@@ -1,0 +1,56 @@
+"""Feature distillation: the student's layers learn to foretell the teacher's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from paring.core.objective import Objective, Scorer, Seen
+from paring.core.task import Task
+from paring.distill.answers import kept_positions
+from paring.distill.pairs import Pair, alike, pairs_of
+from paring.numerics.relations import relative_error
+
+
+@final
+@dataclass(frozen=True)
+class Features(Objective):
+    """Error of linear guesses at the teacher's layers from the student's (Romero et al. 2015, arXiv:1412.6550).
+
+    The knowledge transferred: what the teacher sees inside, before it decides. A regressor for each pair, learned
+    along and thrown away, carries the student's channels to the teacher's; its squared error counts in units of the
+    teacher's mean square, so that 1 is a guess of zeros. `layers` are (student layer, teacher layer) pairs; left empty
+    they are proposed by shape and depth. Maps of other sizes are pooled; tokens that `inputs[mask]` marks 0 do not
+    count. It says nothing about the answers: sum it with `distill.response` in `distill.weighted`.
+    """
+
+    name: ClassVar[str] = "distill.features"
+
+    layers: tuple[tuple[str, str], ...] = ()
+    mask: str = "attention_mask"
+
+    def bind(self, student: nn.Module, teacher: nn.Module, task: Task) -> Scorer:
+        """See `Objective.bind`. Raises UnknownNameError, ShapeError, LayerError as `pairs_of` does."""
+        pairs = pairs_of(self.layers, student, teacher, task, self.name)
+        regressors = [nn.Linear(pair.student_width, pair.teacher_width) for pair in pairs]
+
+        def loss(seen: Seen) -> Tensor:
+            found = [self._error(seen, pair, one) for pair, one in zip(pairs, regressors, strict=True)]
+            return torch.stack(found).mean()
+
+        return Scorer(
+            loss,
+            learned=tuple(p for one in regressors for p in one.parameters()),
+            student_layers=tuple(pair.student for pair in pairs),
+            teacher_layers=tuple(pair.teacher for pair in pairs),
+        )
+
+    def _error(self, seen: Seen, pair: Pair, regressor: nn.Linear) -> Tensor:
+        s, t = alike(seen.student_layers[pair.student], seen.teacher_layers[pair.teacher], pair)
+        keep = kept_positions(seen.inputs, self.mask, s.shape[:-1])
+        if keep is not None:
+            s, t = s[keep], t[keep]
+        return relative_error(regressor(s), t)
