@@ -126,6 +126,7 @@ def _task(name: str, model: nn.Module, inputs, targets: Tensor, example) -> Task
         loss=F.cross_entropy,
         metric=accuracy,
         output=lambda answer: answer["logits"] if isinstance(answer, dict) else answer,
+        students={"small": type(model)},
         name=name,
     )
 

@@ -20,7 +20,7 @@ LAYERS = [
     {"graph", "engines"},
     {"train", "measure"},
     {"clock", "artifacts"},
-    {"prune", "factorize", "quantize", "distill", "finetune"},
+    {"prune", "factorize", "quantize", "distill", "student", "finetune"},
     {"catalog"},
     {"settings"},
     {"recipe_io"},
@@ -33,7 +33,7 @@ LAYERS = [
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
-METHODS = {"prune", "factorize", "quantize", "distill"}
+METHODS = {"prune", "factorize", "quantize", "distill", "student"}
 # Values and nets that several methods of one family share; no method of its own.
 SHARED_WITHIN = {
     *(

@@ -45,6 +45,8 @@ from paring.quantize.smooth import Smooth
 from paring.quantize.static import Static
 from paring.quantize.ternary import Ternary
 from paring.quantize.weight_only import WeightOnly
+from paring.student.shrink import Shrink
+from paring.student.use import Use
 from paring.testing import check_pass
 from tests.nets import TASKS
 
@@ -77,6 +79,8 @@ SAMPLES: dict[str, Pass] = {
     "quantize.ternary": Ternary(),
     "quantize.binary": Binary(stochastic=True),
     "quantize.embedding": EmbeddingIntegers(num_bits=4),
+    "student.shrink": Shrink(width=0.5),
+    "student.use": Use(student="small"),
     "finetune": Finetune(epochs=1, objective=Response()),
 }
 INTEGERS = "integer weights"
@@ -84,8 +88,8 @@ ROWS = "integer embeddings"
 ZEROS = "zeros"
 # (earlier, later) -> what the earlier one leaves that the later one cannot follow.
 INTEGER_MAKERS = [name for name, step in SAMPLES.items() if INTEGERS in step.traits]
-# These treat what is still in floats, or take whole blocks and rows away.
-AFTER_INTEGERS = {"quantize.cast", "quantize.embedding", "prune.layers", "prune.vocabulary"}
+# These treat what is still in floats, or take whole blocks, rows or the model itself away.
+AFTER_INTEGERS = {"quantize.cast", "quantize.embedding", "prune.layers", "prune.vocabulary", "student.use"}
 ZERO_MAKERS = [f"prune.{name}" for name in ("magnitude", "wanda", "obs", "movement", "iterative")]
 EXPECTED = {
     **{(earlier, later): INTEGERS for earlier in INTEGER_MAKERS for later in SAMPLES if later not in AFTER_INTEGERS},
@@ -98,6 +102,7 @@ HOMES = {
     **{name: {"dict", "encoder"} for name in ("factorize.embedding", "quantize.embedding", "prune.vocabulary")},
     **{name: {"encoder"} for name in ("prune.heads", "prune.layers")},
     "prune.neurons": {"encoder", "vectors"},
+    "student.shrink": {"dict", "encoder", "images"},
 }
 PAIRS = list(product(SAMPLES, repeat=2))
 

@@ -38,7 +38,7 @@ def compress_steps(task: Task, recipe: Recipe) -> Generator[tuple[Pass, Step], N
             torch.manual_seed(task.seed)
             for outcome in step.run(model, task):
                 if isinstance(outcome, Edit):
-                    model = outcome.apply(model)
+                    model = outcome.apply_for(model, task)
                     edits.append(outcome)
                 elif isinstance(outcome, Declined):
                     declined.append(outcome)
@@ -54,6 +54,6 @@ def rebuild(candidate: Candidate, task: Task) -> nn.Module:
     """The candidate's model, bit for bit: its edits replayed on a `meta` copy of `task.model`, its state loaded."""
     model = meta_copy(task.model)
     for edit in candidate.edits:
-        model = edit.apply(model)
+        model = edit.apply_for(model, task)
     put_state(model, candidate.state, candidate.aliases)
     return model.eval()

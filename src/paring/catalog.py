@@ -38,6 +38,8 @@ PASSES = {
     "quantize.qat": "Qat",
     "quantize.ternary": "Ternary",
     "quantize.binary": "Binary",
+    "student.shrink": "Shrink",
+    "student.use": "Use",
     "finetune": "Finetune",
 }
 OBJECTIVES = {

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from paring.errors import CorruptFileError, UnknownNameError
+
+if TYPE_CHECKING:
+    from paring.core.task import Task
 
 
 class Edit(ABC):
@@ -27,6 +30,10 @@ class Edit(ABC):
     @abstractmethod
     def apply(self, model: nn.Module) -> nn.Module:
         """Changes `model` in place and returns the root module (another one only for `UseStudent`)."""
+
+    def apply_for(self, model: nn.Module, task: Task) -> nn.Module:
+        """`apply`, for an edit that needs no more than the model; `UseStudent` takes its factory from the task."""
+        return self.apply(model)
 
     def to_json(self) -> dict[str, Any]:
         """`{"edit": "Factorize", "layer": "fc1", "rank": 24}`."""

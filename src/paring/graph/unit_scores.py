@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -72,6 +73,16 @@ def unit_scores(
             active = activity(model, sweep, readers)
             found.append(active.mean_abs_U if importance == "activation" else 1 - active.apoz_U)
     return Scores(found, seen)
+
+
+def protected(group: ChannelGroup, score: Tensor) -> Tensor:
+    """Scores under which no tensor that only part of the group runs through loses all its channels."""
+    safe = score.clone()
+    for member in group.members:
+        through = [unit for unit, places in enumerate(member.indices) if places]
+        if len(through) < group.width:
+            safe[max(through, key=lambda unit: (float(score[unit]), -unit))] = math.inf
+    return safe
 
 
 def weights_of(group: ChannelGroup) -> list[Member]:

@@ -22,7 +22,7 @@ from paring.graph.readers import readers_of
 from paring.graph.reconstruct import reconstruct_, reestimate_batch_norm_
 from paring.graph.stand_in import take_over_
 from paring.graph.trace import batch_norm_pairs
-from paring.graph.unit_scores import CALIBRATED, COMPARABLE, Importance, Scores, unit_scores
+from paring.graph.unit_scores import CALIBRATED, COMPARABLE, Importance, Scores, protected, unit_scores
 from paring.numerics.importance import Scope, count_of, lowest
 
 MENDED = (nn.Linear, nn.Conv2d)
@@ -120,7 +120,7 @@ class Structured(Pass):
             elif kept >= group.width:
                 yield Declined(group.name, self._whole(removed))
             else:
-                units = lowest(_protected(group, score), group.width - kept).nonzero().flatten().tolist()
+                units = lowest(protected(group, score), group.width - kept).nonzero().flatten().tolist()
                 stay = [unit for unit in range(group.width) if unit not in set(units)]
                 if group.name in scored.responses:
                     take_over_(model, group, stay, scored.responses[group.name])
@@ -187,16 +187,6 @@ class Structured(Pass):
         step = self.round_to // math.gcd(self.round_to, self.channels_of(group))
         kept = group.width - removed
         return kept if step == 1 else math.ceil(max(kept, 1) / step) * step
-
-
-def _protected(group: ChannelGroup, score: Tensor) -> Tensor:
-    """Scores under which no tensor that only part of the group runs through loses all its channels."""
-    safe = score.clone()
-    for member in group.members:
-        through = [unit for unit, places in enumerate(member.indices) if places]
-        if len(through) < group.width:
-            safe[max(through, key=lambda unit: (float(score[unit]), -unit))] = math.inf
-    return safe
 
 
 def _shape(model: nn.Module, task: Task) -> tuple[int, ...]:
