@@ -12,7 +12,7 @@ from paring import Declined, batches
 from paring.core.stream import drain
 from paring.errors import SettingError
 from paring.graph.quantized import QuantizedLinear
-from paring.quantize.sensitivity import Sensitivity, bars, divergence
+from paring.quantize.sensitivity import Sensitivity, bars, divergence, within_drop
 from paring.quantize.static import Static
 from tests.quantize.passes import run, task_of
 
