@@ -57,7 +57,9 @@ def test_rounding_and_patterns() -> None:
     assert (student.conv1.out_channels, student.conv2.out_channels, student.fc.out_features) == (8, 8, 32)
 
 
-@pytest.mark.parametrize("settings", [{}, {"width": 0}, {"width": 1.5}, {"depth": -1}, {"width": 0.5, "round_to": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"width": 1}, {"width": 0}, {"width": 1.5}, {"depth": -1}, {"width": 0.5, "round_to": 0}]
+)
 def test_bad_settings_are_refused(settings) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(SettingError, match=r"student\.shrink"):
         Shrink(**settings)
@@ -65,7 +67,7 @@ def test_bad_settings_are_refused(settings) -> None:  # type: ignore[no-untyped-
 
 def test_nothing_to_shrink_is_said() -> None:
     with pytest.raises(NothingToDoError, match="Widen the patterns"):
-        compress(vector_task(), Recipe((Shrink(depth=0.5),)))
+        compress(vector_task(), Recipe((Shrink(width=1, depth=0.5),)))
     task = replace(image_task(), model=nn.Sequential(nn.Flatten(), nn.Linear(64, 4)))
     with pytest.raises(NothingToDoError, match=r"student\.shrink"):
         compress(task, Recipe((Shrink(width=0.5),)))

@@ -44,6 +44,11 @@ def test_the_seed_of_the_task_makes_the_student() -> None:
     assert torch.equal(states[0], states[1]) and not torch.equal(states[0], states[2])
 
 
+def test_the_only_student_needs_no_name() -> None:
+    task = replace(TASK, students={"small": SmallNet})
+    assert compress(task, Recipe((Use(),))).edits == (UseStudent("small"),)
+
+
 def test_steps_before_it_leave_no_trace() -> None:
     plain = compress(TASK, Recipe((Use(student="small"),)))
     after = compress(TASK, Recipe((Magnitude(sparsity=0.5), Use(student="small"))))
@@ -57,7 +62,9 @@ def test_mistakes_are_named() -> None:
         compress(TASK, Recipe((Use(student="none"),)))
     with pytest.raises(ShapeError, match=r"wide answers .* the model \(2, 4\)"):
         compress(TASK, Recipe((Use(student="wide"),)))
-    with pytest.raises(SettingError, match="give student"):
-        Use()
+    with pytest.raises(SettingError, match="the task has 3: .*Name one"):
+        compress(TASK, Recipe((Use(),)))
+    with pytest.raises(SettingError, match="no include or exclude"):
+        Use(student="small", include=("conv",))
     with pytest.raises(LayerError, match="comes from the task"):
         UseStudent("small").apply(TASK.model)

@@ -47,7 +47,7 @@ class Shrink(Pass):
         "integer weights": "integer weights are not cut. Shrink first, then quantize."
     }
 
-    width: float = 1.0  # fraction kept
+    width: float = 0.5  # fraction kept
     depth: float = 1.0  # fraction kept
     round_to: int = 1
 

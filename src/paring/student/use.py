@@ -21,7 +21,7 @@ from paring.graph.edits.student import UseStudent
 class Use(Pass):
     """Goes on with the net that `task.students[student]` makes, untrained, in the model's place.
 
-    What teaches it stays `task.model`: put `finetune` with an objective of `distill` behind. Whatever earlier steps
+    Left out, `student` is the only one that the task has. What teaches it stays `task.model`: put `finetune` with an objective of `distill` behind. Whatever earlier steps
     did is gone. The factory runs under the task's seed.
     Raises: SettingError; UnknownNameError for a student the task does not have; ShapeError if it answers in another
     shape than the model.
@@ -35,12 +35,15 @@ class Use(Pass):
     student: str = ""
 
     def __post_init__(self) -> None:
-        if not self.student or self.include or self.exclude:
-            raise SettingError(f"{self.name}: give student, a name of task.students, and no include or exclude.")
+        if self.include or self.exclude:
+            raise SettingError(f"{self.name}: it replaces the whole model, and takes no include or exclude.")
 
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """See `Pass.run`."""
-        edit = UseStudent(self.student)
+        names = list(task.students)
+        if not self.student and len(names) != 1:
+            raise SettingError(f"{self.name}: student is not given, and the task has {len(names)}: {names}. Name one.")
+        edit = UseStudent(self.student or names[0])
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             trial = edit.apply_for(model, task).eval()
             got, wanted = (tuple(task.predict(net, task.example_inputs).shape) for net in (trial, task.model))
