@@ -62,7 +62,7 @@ def test_mistakes_are_named() -> None:
         compress(TASK, Recipe((Use(student="none"),)))
     with pytest.raises(ShapeError, match=r"wide answers .* the model \(2, 4\)"):
         compress(TASK, Recipe((Use(student="wide"),)))
-    with pytest.raises(SettingError, match="the task has 3: .*Name one"):
+    with pytest.raises(SettingError, match=r"the task has 3: .*Name one"):
         compress(TASK, Recipe((Use(),)))
     with pytest.raises(SettingError, match="no include or exclude"):
         Use(student="small", include=("conv",))

@@ -21,8 +21,8 @@ from paring.graph.edits.student import UseStudent
 class Use(Pass):
     """Goes on with the net that `task.students[student]` makes, untrained, in the model's place.
 
-    Left out, `student` is the only one that the task has. What teaches it stays `task.model`: put `finetune` with an objective of `distill` behind. Whatever earlier steps
-    did is gone. The factory runs under the task's seed.
+    Left out, `student` is the only one that the task has. What teaches it stays `task.model`: put `finetune` with an
+    objective of `distill` behind. Whatever earlier steps did is gone. The factory runs under the task's seed.
     Raises: SettingError; UnknownNameError for a student the task does not have; ShapeError if it answers in another
     shape than the model.
     Reference: Buciluǎ, Caruana & Niculescu-Mizil 2006, doi:10.1145/1150402.1150464.
