@@ -1,9 +1,7 @@
-"""Time is faked: a runner moves the clocks by what it is said to cost."""
+"""Timing on faked clocks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,31 +9,9 @@ import pytest
 
 from paring.core.measurement import Ratio
 from paring.errors import CorruptFileError, SettingError, UnknownNameError
-from paring.measure.latency import Clocks, compare, compare_cpu, interleave, judge, noise_floor, verdict, warm_up
+from paring.measure.latency import compare, compare_cpu, interleave, judge, noise_floor, verdict, warm_up
 from paring.measure.samples import Samples
-
-
-@dataclass
-class FakeTime:
-    """Wall and processor clocks in nanoseconds, and who was called in which order."""
-
-    wall: int = 0
-    cpu: int = 0
-    calls: list[str] = field(default_factory=list)
-    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
-
-    @property
-    def clocks(self) -> Clocks:
-        return Clocks(lambda: self.wall, lambda: self.cpu)
-
-    def runner(self, name: str, us: float, *, cpu_us: float | None = None, noise: float = 0.01) -> Callable[[], object]:
-        def run() -> None:
-            factor = float(self.rng.lognormal(sigma=noise))
-            self.calls.append(name)
-            self.wall += int(1_000 * us * factor)
-            self.cpu += int(1_000 * (us if cpu_us is None else cpu_us) * factor)
-
-        return run
+from tests.measure.fake_time import FakeTime
 
 
 def timed(blocks: int = 30, **cost: dict[str, float]) -> tuple[Samples, FakeTime]:

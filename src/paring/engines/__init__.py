@@ -18,7 +18,7 @@ from paring.engines.protocol import FileSession, Session, Shapes
 from paring.errors import CorruptFileError, EngineError, UnknownNameError
 
 __all__ = [
-    "FileSession", "Session", "cpu_flags", "engine_versions", "has_vnni", "installed_engines", "machine",
+    "FileSession", "Session", "check_file", "cpu_flags", "engine_versions", "has_vnni", "installed_engines", "machine",
     "open_session", "precisions", "usable_cores",
 ]  # fmt: skip
 
@@ -48,7 +48,7 @@ def open_session(path: str | Path, target: Target, *, exact: bool = False, stati
             f"{target.engine} on this processor computes in {', '.join(precisions(target.engine))}, "
             f"and the target asks for {target.precision}."
         )
-    _check_file(path)
+    check_file(path)
     if target.engine == "onnxruntime":
         from paring.engines.onnxruntime import open_onnxruntime
 
@@ -79,7 +79,8 @@ def precisions(engine: str) -> tuple[Precision, ...]:
     return cpu_precisions() if engine == "openvino" else ("fp32",)
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Raises EngineError unless there is a file, CorruptFileError if it is empty."""
     if not path.is_file():
         raise EngineError(f"{path}: there is no such file; give the path of a .onnx file.")
     if path.stat().st_size == 0:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from paring.core.measurement import Ratio, Verdict
 from paring.core.target import Target
-from paring.engines import FileSession, open_session
+from paring.engines import FileSession, check_file, open_session
 from paring.engines.inputs import free_inputs
 from paring.engines.protocol import Arrays, Shapes
 from paring.errors import EngineError, SettingError
@@ -83,10 +83,13 @@ def compare_files(
 
     Args:
         inputs_for: real inputs for a session and a batch size; else zeros of `shapes`, or of the files' own shapes.
-    Raises: SettingError for fewer than two files; EngineError if nothing runs, or the base runs nowhere.
+    Raises: SettingError for fewer than two files; EngineError if one is not there, if the base runs nowhere, or if
+        nothing but the base runs.
     """
     if len(paths) < 2:
         raise SettingError(f"compare: it takes two files or more, and got {len(paths)}.")
+    for path in paths:
+        check_file(path)
     for threads, batch_size in dict.fromkeys((target.threads, target.batch_size) for target in targets):
         group = [target for target in targets if (target.threads, target.batch_size) == (threads, batch_size)]
         bench = _Bench(tuple(paths), inputs_for, dict(shapes or {}), batch_size)
@@ -136,7 +139,8 @@ class _Bench:
                 found[_name(place, target)] = partial(self._call, path, target)
                 if place == 0:
                     found[_again(target)] = partial(self._call, path, target)
-        if not found:
+        others = {_name(place, target) for target in targets for place in range(1, len(self.paths))}
+        if not others & found.keys():
             raise EngineError(next(iter(refused.values())))
         return found | {CANARY: canary}, refused
 

@@ -35,11 +35,16 @@ SHORT_COUNT = {"SingleStream": 64, "MultiStream": 662, "Offline": 1, "Server": 6
 
 @dataclass(frozen=True)
 class Load:
-    """What to run. `qps` is the Server's arrival rate, or what Offline is expected to reach."""
+    """What to run. `qps` is the Server's arrival rate, or what Offline is expected to reach.
+
+    `expected_ms` is what a query of SingleStream or MultiStream may take: LoadGen prepares as many queries as fit into
+    the run at that speed, and calls a run that got through them too soon invalid. A smaller figure only prepares more.
+    """
 
     scenario: Scenario = "SingleStream"
     qps: float = 100.0
     limit_ms: float = 100.0
+    expected_ms: float = 1.0
     min_duration_ms: int = SHORT_MS
     min_count: int | None = None
     seed: int = 0
@@ -47,7 +52,7 @@ class Load:
     def __post_init__(self) -> None:
         if self.scenario not in get_args(Scenario):
             raise UnknownNameError("scenario", self.scenario, get_args(Scenario), "load")
-        for name in ("qps", "limit_ms", "min_duration_ms"):
+        for name in ("qps", "limit_ms", "expected_ms", "min_duration_ms"):
             if getattr(self, name) <= 0:
                 raise SettingError(f"load: {name} is {getattr(self, name)}; it must be above 0.")
 
@@ -108,26 +113,33 @@ def run_load(load: Load, answer: Answer, *, workers: int = 1, batch_size: int = 
 
 
 def read_log(path: Path) -> dict[str, Any]:
-    """Key -> value of LoadGen's detail log; the last value where a key comes twice."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    """Key -> value of LoadGen's detail log; the last value where a key comes twice. Raises EngineError for no log."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise EngineError(f"load: LoadGen left no log ({error.strerror}); it did not run to its end.") from error
     entries = (json.loads(line.removeprefix(PREFIX)) for line in lines if line.startswith(PREFIX))
     return {entry["key"]: entry["value"] for entry in entries}
 
 
 def result_of(load: Load, said: dict[str, Any], cpu_s: float, seconds: float) -> LoadResult:
-    """The log's figures under our names: latency per query, samples per second."""
+    """The log's figures under our names: latency per query, samples per second.
+
+    Raises: EngineError for a log that ends before its results.
+    """
+    if "result_validity" not in said:
+        raise EngineError(f"load: LoadGen's log of {load.scenario} holds no result; it did not run to its end.")
     kind = "_per_query" if load.scenario == "MultiStream" else ""
     latency = {
         short: said[f"result_{long}_percentile{kind}_latency_ns"] / 1e6
         for short, long in (("p50", "50.00"), ("p90", "90.00"), ("p99", "99.00"))
     }
     queries = int(said["result_query_count"])
-    per_query = STREAMS if load.scenario == "MultiStream" else 1
+    per_query = int(said.get("generated_samples_per_query", STREAMS if load.scenario == "MultiStream" else 1))
     rates = ("result_samples_per_second", "result_completed_samples_per_sec", "result_qps_with_loadgen_overhead")
     rate = next((float(said[key]) for key in rates if key in said), None)
     if rate is None:  # MultiStream says only how long a query took
         rate = per_query * 1e9 / float(said["result_mean_query_latency_ns"])
-    samples = max(rate * latency["p99"] / 1e3 if load.scenario == "Offline" else queries * per_query, 1.0)
     return LoadResult(
         scenario=load.scenario,
         valid=said["result_validity"] == "VALID",
@@ -136,7 +148,7 @@ def result_of(load: Load, said: dict[str, Any], cpu_s: float, seconds: float) ->
         samples_per_s=rate,
         scheduled_per_s=said.get("result_scheduled_samples_per_sec"),
         queries=queries,
-        cpu_ms_per_sample=cpu_s * 1e3 / samples,
+        cpu_ms_per_sample=cpu_s * 1e3 / max(queries * per_query, 1),
         seconds=seconds,
     )
 
@@ -160,6 +172,8 @@ def _settings(lg: Any, load: Load) -> Any:
     settings.server_target_latency_percentile = 0.99
     settings.offline_expected_qps = load.qps
     settings.multi_stream_samples_per_query = STREAMS
+    settings.single_stream_expected_latency_ns = max(int(load.expected_ms * 1e6), 1)
+    settings.multi_stream_expected_latency_ns = max(int(load.expected_ms * 1e6), 1)
     for name in ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed"):
         setattr(settings, name, load.seed)
     return settings

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import get_args
 
 import numpy as np
@@ -14,7 +14,8 @@ import numpy as np
 from paring.core.target import Target
 from paring.engines import open_session
 from paring.engines.inputs import free_inputs
-from paring.engines.protocol import Arrays, Shapes
+from paring.engines.protocol import Arrays, FileSession, Shapes
+from paring.errors import SettingError
 from paring.measure.edge import edge
 from paring.measure.energy import Energy, cost_per_million, energy_of
 from paring.measure.ladder import HighestRate, highest_rate, ladder
@@ -33,6 +34,7 @@ from paring.measure.loadgen import (
 from paring.measure.steady import steady
 
 MEGABYTE = 1_000_000
+AHEAD = 1.5  # LoadGen prepares so much more than a warm call promises, since a run that ends early is invalid
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,14 @@ class LoadPlan:
     price_per_core_hour: float = 0.04
     duration_ms: int = SHORT_MS
     workers: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("limit_ms", "edge_bytes", "duration_ms", "workers"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise SettingError(f"load: {name} is {value}; it must be above 0.")
+        if self.price_per_core_hour < 0:
+            raise SettingError(f"load: price_per_core_hour is {self.price_per_core_hour}; it must not be below 0.")
 
 
 @dataclass(frozen=True)
@@ -73,24 +83,31 @@ def load_test(
     shapes: Shapes | None = None,
     report: Callable[[str], None] = lambda words: None,
 ) -> LoadReport:
-    """Runs the plan in this process, on the target's cores. Raises EngineError for what cannot run, or for memory."""
+    """Runs the plan in this process, on the target's cores. Raises EngineError for what cannot run, or for memory.
+
+    A file of a fixed batch answers larger queries by several calls.
+    """
     path = Path(path)
     place = steady(target.threads * plan.workers) if plan.edge_bytes is None else edge(plan.edge_bytes)
     with place:
         report("warming up")
         single, batch, streams = _calls(path, target, plan, inputs, shapes)
-        per_call_s = warm_up(single, window_ms=50, max_windows=10) / 1e9
+        per_call_s, per_batch_s, per_streams_s = (
+            warm_up(call, window_ms=50, max_windows=10) / 1e9 for call in (single, batch, streams)
+        )
         run = partial(_run, plan=plan, single=single, batch=batch, streams=streams, batch_size=target.batch_size)
         report("Offline")
         offline: list[LoadResult] = []
-        expected = plan.workers / per_call_s
+        expected = AHEAD * plan.workers * target.batch_size / per_batch_s
         energy = energy_of(lambda: offline.append(run(Load("Offline", expected, **_size(plan, "Offline")))))
         saturation = offline[0].samples_per_s
         results = []
         for scenario in plan.scenarios:
             report(scenario)
             rate = saturation / 2  # a server that is half busy, unless a limit says otherwise
-            load = Load(scenario, rate, plan.limit_ms or 1e3 * 10 * per_call_s, **_size(plan, scenario))
+            query_ms = 1e3 * (per_streams_s if scenario == "MultiStream" else per_call_s)
+            limit_ms = plan.limit_ms or 1e3 * 10 * per_call_s
+            load = Load(scenario, rate, limit_ms, query_ms / AHEAD, **_size(plan, scenario))
             results.append(offline[0] if scenario == "Offline" else run(load))
         limit = plan.limit_ms
 
@@ -141,24 +158,48 @@ def _prepared(
 ) -> Callable[[], object]:
     session = open_session(path, target)
     arrays: Arrays = inputs if inputs is not None else free_inputs(path, session.inputs, 1, shapes)
-    rows: Arrays = {name: np.repeat(array[:1], size, axis=0) for name, array in arrays.items()}
+    rows, times = batched(session, arrays, size)
     if target.static_shapes:
         session = open_session(path, target, static={name: array.shape for name, array in rows.items()})
-    return _in_turn([session.prepare(rows) for _ in range(workers)])
+    call = in_turn([session.prepare(rows) for _ in range(workers)])
+    return call if times == 1 else partial(_repeat, call, times)
 
 
-def _in_turn(calls: Sequence[Callable[[], object]]) -> Callable[[], object]:
-    """One call, or one for each thread that asks: a prepared call is not shared between threads."""
+def batched(session: FileSession, arrays: Arrays, size: int) -> tuple[Arrays, int]:
+    """Inputs of `size` examples, and how many calls they take: one, or `size` where no first dimension is free.
+
+    Inputs whose first dimension the file fixes (a table, a number) are the same for every example.
+    """
+    free = {spec.name for spec in session.inputs if spec.shape is None or (spec.shape and spec.shape[0] is None)}
+    if not free:
+        return arrays, size
+    return {
+        name: np.repeat(array[:1], size, axis=0) if name in free and array.ndim else array
+        for name, array in arrays.items()
+    }, 1
+
+
+def in_turn(calls: Sequence[Callable[[], object]]) -> Callable[[], object]:
+    """One call for threads to share, of which each runs in one thread at a time: a prepared call holds its buffers."""
     if len(calls) == 1:
         return calls[0]
-    free, own = list(calls), threading.local()
+    idle: SimpleQueue[Callable[[], object]] = SimpleQueue()
+    for one in calls:
+        idle.put(one)
 
     def call() -> object:
-        if not hasattr(own, "call"):
-            own.call = free.pop() if free else calls[0]
-        return own.call()
+        taken = idle.get()
+        try:
+            return taken()
+        finally:
+            idle.put(taken)
 
     return call
+
+
+def _repeat(call: Callable[[], object], times: int) -> None:
+    for _ in range(times):
+        call()
 
 
 def _notes(plan: LoadPlan) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -53,14 +54,27 @@ def _run_together(orders: list[Order]) -> list[dict[str, float]]:
         for child in children:  # each says one line when it is ready
             assert child.stdout is not None
             if not child.stdout.readline():
-                said = child.communicate()[1].strip().splitlines() or [f"exit code {child.wait()}"]
-                raise EngineError(f"throughput of {orders[0].path}: the process that ran it failed: {said[-1]}")
+                raise _failure(orders[0], child)
         for child in children:
             assert child.stdin is not None
-            child.stdin.write("go\n")
-            child.stdin.flush()
-        return [json.loads(child.communicate()[0]) for child in children]
+            with suppress(BrokenPipeError):  # it died meanwhile, which its answer tells
+                child.stdin.write("go\n")
+                child.stdin.flush()
+        return [_counted(order, child) for order, child in zip(orders, children, strict=True)]
     finally:
         for child in children:
             child.kill()
             child.communicate()
+
+
+def _counted(order: Order, child: subprocess.Popen[str]) -> dict[str, float]:
+    try:
+        counted: dict[str, float] = json.loads(child.communicate()[0])
+    except ValueError:  # it said nothing, or half a line
+        raise _failure(order, child) from None
+    return counted
+
+
+def _failure(order: Order, child: subprocess.Popen[str]) -> EngineError:
+    said = child.communicate()[1].strip().splitlines() or [f"exit code {child.wait()}"]
+    return EngineError(f"throughput of {order.path}: the process that ran it failed: {said[-1]}")
