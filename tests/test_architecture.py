@@ -19,7 +19,7 @@ LAYERS = [
     {"core", "numerics", "data"},
     {"graph", "engines"},
     {"train", "measure"},
-    {"clock", "artifacts"},
+    {"clock", "artifacts", "container"},
     {"prune", "factorize", "quantize", "distill", "student", "finetune"},
     {"catalog"},
     {"settings"},
@@ -113,6 +113,13 @@ def in_fresh_python(code: str) -> str:
 
 def test_engines_import_without_torch() -> None:
     assert in_fresh_python("import sys, paring.engines; print('torch' in sys.modules)") == "False"
+
+
+def test_containers_unpack_and_run_without_torch() -> None:
+    code = (
+        "import sys, paring.container.file, paring.container.load; print('torch' in sys.modules, 'onnx' in sys.modules)"
+    )
+    assert in_fresh_python(code) == "False False"
 
 
 def test_import_paring_loads_nothing_heavy() -> None:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from paring.candidates import compress as compress
     from paring.candidates import rebuild as rebuild
     from paring.choice import select as select
+    from paring.container.file import pack as pack
+    from paring.container.file import unpack as unpack
+    from paring.container.load import load as load
     from paring.core.budget import Budget as Budget
     from paring.core.candidate import Candidate as Candidate
     from paring.core.check import check_task as check_task
@@ -57,6 +60,8 @@ _HOMES = {
     "recipe_io": ("read_recipe",),
     "run": ("run_recipes",),
     "choice": ("select",),
+    "container.file": ("pack", "unpack"),
+    "container.load": ("load",),
     "ship": ("export",),
     "store": ("load_candidate", "open_run"),
 }

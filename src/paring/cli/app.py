@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from paring.cli.compare import compare as compare_command
+from paring.cli.container import pack, size, unpack
 from paring.cli.loadtest import load
 from paring.cli.machine import machine
 from paring.cli.measure import measure
@@ -170,6 +171,9 @@ for name, command in (
     ("load", load),
     ("machine", machine),
     ("profile", profile),
+    ("pack", pack),
+    ("unpack", unpack),
+    ("size", size),
 ):
     app.command(name)(command)
 

@@ -1,0 +1,137 @@
+"""Adaptive counts: how often each symbol came so far, per class of its row and of its column.
+
+A tensor is seen as a matrix (R rows, C columns). Each row and each column has a small class, which is transmitted, and
+the sum of the two is the context of an entry: a matrix whose rows and columns are of different density or scale is
+coded nearly as if each entry's own distribution were known. Counts grow from chunk to chunk, so no table is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int32]
+Floats = NDArray[np.float64]
+FIRST_CHUNK, LARGEST_CHUNK = 16, 1 << 16
+PRIOR_WEIGHT = 2
+SCALE = 1 << 16  # of shares of a count; chances are whole numbers, so that every machine computes the same ones
+MAX_CLASSES = 16
+FEW_SYMBOLS = 24
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Class of each row, (R,), and of each column, (C,): 0 .. MAX_CLASSES - 1."""
+
+    rows: Ints
+    columns: Ints
+
+    @property
+    def count(self) -> int:
+        """How many contexts there are."""
+        return int(self.rows.max(initial=0)) + int(self.columns.max(initial=0)) + 1
+
+    def contexts(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Contexts of the entries start .. stop of the flattened matrix."""
+        place = np.arange(start, stop)
+        row, column = np.divmod(place, len(self.columns))
+        return (self.rows[row] + self.columns[column]).astype(np.uint8)
+
+
+class Counts:
+    """What has been seen, per context: (contexts, K). `zero` is the index of the symbol 0, if it is one of the K."""
+
+    def __init__(self, num_contexts: int, num_symbols: int, zero: int | None) -> None:
+        self.seen = np.zeros((num_contexts, num_symbols), np.int64)
+        distance = np.abs(np.arange(num_symbols) - (0 if zero is None else zero))
+        prior = np.full(num_symbols, SCALE) if zero is None else SCALE // (1 + distance)
+        self.prior = np.maximum(1, prior * SCALE // prior.sum())
+        # Where there are many symbols, what was seen near one says something of it too.
+        self.reach = num_symbols // 12 if num_symbols > FEW_SYMBOLS else 0
+        self.near_weight = num_symbols
+        self.own_weight = num_symbols if self.reach else PRIOR_WEIGHT
+
+    def chances(self, context: int) -> Floats:
+        """Weights of the symbols, (K,), whole and above 0: own counts, then those of all contexts, then the prior."""
+        total = self.seen.sum(0)
+        count = int(total.sum())
+        below = np.maximum(1, (total * SCALE + PRIOR_WEIGHT * self.prior) // (count + PRIOR_WEIGHT))
+        if self.reach:
+            blurred = np.maximum(1, _blurred(_blurred(below, self.reach), self.reach))
+            below = np.maximum(1, (total * SCALE + self.near_weight * blurred) // (count + self.near_weight))
+        own = self.seen[context] * SCALE + self.own_weight * below
+        return np.asarray(own, np.float64)
+
+    def add(self, context: int, symbols: Ints) -> None:
+        """Takes in what was coded."""
+        self.seen[context] += np.bincount(symbols, minlength=self.seen.shape[1])
+
+
+def chunks(size: int) -> Iterator[tuple[int, int]]:
+    """Bounds of chunks of a quarter of what came before, from 16 to 65,536."""
+    start, length = 0, FIRST_CHUNK
+    while start < size:
+        yield start, min(size, start + length)
+        start, length = start + length, min(LARGEST_CHUNK, max(length, (start + length) // 4))
+
+
+def groups(contexts: NDArray[np.uint8] | None, count: int) -> Iterator[tuple[int, Any]]:
+    """(context, where it holds) for the entries of one chunk."""
+    if contexts is None:
+        yield 0, slice(0, count)
+        return
+    order = np.argsort(contexts, kind="stable")
+    bounds = np.concatenate(([0], np.cumsum(np.bincount(contexts))))
+    for context in range(len(bounds) - 1):
+        if bounds[context] < bounds[context + 1]:
+            yield context, order[bounds[context] : bounds[context + 1]]
+
+
+def encode_counts(encoder: Any, symbols: Ints, num_symbols: int, zero: int | None, classes: Classes | None) -> float:
+    """Codes symbols 0 .. num_symbols - 1, (n,); returns their code length in bits under this model."""
+    counts = Counts(1 if classes is None else classes.count, num_symbols, zero)
+    bits = 0.0
+    for start, stop in chunks(len(symbols)):
+        part = symbols[start:stop]
+        found = list(groups(None if classes is None else classes.contexts(start, stop), stop - start))
+        for context, where in found:
+            chances, chosen = counts.chances(context), np.ascontiguousarray(part[where])
+            bits -= float(np.log2(chances / chances.sum())[chosen].sum())
+            encoder.encode(chosen, _model(chances))
+        for context, where in found:
+            counts.add(context, part[where])
+    return bits
+
+
+def decode_counts(decoder: Any, size: int, num_symbols: int, zero: int | None, classes: Classes | None) -> Ints:
+    """What `encode_counts` coded, (size,). Raises what constriction raises for a stream that is none."""
+    counts = Counts(1 if classes is None else classes.count, num_symbols, zero)
+    symbols = np.empty(size, np.int32)
+    for start, stop in chunks(size):
+        part = symbols[start:stop]
+        found = list(groups(None if classes is None else classes.contexts(start, stop), stop - start))
+        for context, where in found:
+            model = _model(counts.chances(context))
+            part[where] = decoder.decode(model, len(part[where]) if isinstance(where, slice) else len(where))
+        for context, where in found:
+            counts.add(context, part[where])
+    return symbols
+
+
+def _model(chances: Floats) -> Any:
+    # One symbol needs no code, and constriction wants at least two.
+    padded = chances if len(chances) > 1 else np.array([1.0, 1e-9])
+    return constriction.stream.model.Categorical(padded, perfect=False)
+
+
+def _blurred(values: NDArray[np.int64], reach: int) -> NDArray[np.int64]:
+    """Each value's mean with those up to `reach` away, rounded down."""
+    sums = np.concatenate(([0], np.cumsum(values)))
+    place = np.arange(len(values))
+    low, high = np.maximum(place - reach, 0), np.minimum(place + reach + 1, len(values))
+    return np.asarray((sums[high] - sums[low]) // (high - low))

@@ -1,0 +1,146 @@
+"""One tensor of whole numbers as an entropy-coded stream, by whichever model makes it shortest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import constriction
+import numpy as np
+
+from paring.container.classes import find_classes
+from paring.container.counts import MAX_CLASSES, Classes, Ints, decode_counts, encode_counts
+from paring.container.reading import Reader, number, product, signed
+from paring.container.sparse import LARGEST_SIZE, decode_sparse, encode_sparse
+from paring.errors import CorruptFileError
+
+CONSTANT, COUNTS, SPARSE = 0, 1, 2
+MODELS = {CONSTANT: "constant", COUNTS: "counts", SPARSE: "neighbours"}
+MAX_SYMBOLS = 4096
+MAX_SPARSE = 1 << 20  # entries: beyond, line-by-line decoding takes too long
+MAX_CLASSED = 1 << 26
+CLASS_COUNTS = (4, 8, 14)
+COLUMNS_FIRST = 1
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A stream, the model it was made with, and the code length of the numbers under that model, in bits."""
+
+    data: bytes
+    model: str
+    bits: float
+
+
+def encode(values: Ints, dims: Sequence[int]) -> Coded | None:
+    """The shortest stream for these whole numbers, flattened; None where they spread over more than 4,096 values."""
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    if len(values):
+        low, high = int(values.min()), int(values.max())
+    if low == high:
+        return Coded(bytes([CONSTANT]) + signed(low), MODELS[CONSTANT], 8.0)
+    if high - low + 1 > MAX_SYMBOLS:
+        return None
+    return min(_tried(values, dims, low, high), key=lambda coded: len(coded.data))
+
+
+def decode(data: memoryview, dims: Sequence[int]) -> Ints:
+    """What `encode` coded, flattened. Raises CorruptFileError."""
+    size, reader = product(dims), Reader(data)
+    kind = reader.byte()
+    try:
+        if kind == CONSTANT:
+            return np.full(size, reader.signed(), np.int32)
+        if kind == COUNTS:
+            return _decode_counts(reader, dims)
+        if kind == SPARSE:
+            return _decode_sparse(reader, dims)
+    except (AssertionError, ValueError) as error:
+        if isinstance(error, CorruptFileError):
+            raise
+        raise CorruptFileError("a stream in it does not decode") from error
+    raise CorruptFileError(f"it holds a stream of kind {kind}, which this version does not know")
+
+
+def matrix_of(dims: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns under which a tensor is seen: its first dimension, and the rest."""
+    return (1, product(dims)) if len(dims) < 2 else (dims[0], product(dims[1:]))
+
+
+def _tried(values: Ints, dims: Sequence[int], low: int, high: int) -> Iterator[Coded]:
+    rows, columns = matrix_of(dims)
+    symbols, count = (values - low).astype(np.int32), high - low + 1
+    zero = -low if low <= 0 <= high else None
+    yield _with_counts(symbols, low, count, zero, None, 0)
+    if rows > 1 and columns > 1 and len(values) <= MAX_CLASSED:
+        matrix = symbols.reshape(rows, columns)
+        for most in CLASS_COUNTS if count <= 256 else ():
+            yield _with_counts(symbols, low, count, zero, find_classes(matrix, zero or 0, count, most), most)
+    if zero is not None and max(-low, high) <= LARGEST_SIZE and rows > 1 and len(values) <= MAX_SPARSE:
+        matrix = values.reshape(rows, columns).astype(np.int64)
+        for stride in _strides(dims):
+            yield _with_sparse(matrix, stride, 0)
+            yield _with_sparse(np.ascontiguousarray(matrix.T), stride, COLUMNS_FIRST)
+
+
+def _strides(dims: Sequence[int]) -> list[int]:
+    """Distances at which columns may belong together: kernel rows, kernels, the rows of a square image."""
+    if len(dims) > 2:
+        return sorted({dims[-1], product(dims[2:])})
+    root = math.isqrt(dims[1])
+    return [root] if root * root == dims[1] else [4, 16]
+
+
+def _with_counts(symbols: Ints, low: int, count: int, zero: int | None, classes: Classes | None, most: int) -> Coded:
+    encoder = constriction.stream.queue.RangeEncoder()
+    bits = 0.0
+    for line in () if classes is None else (classes.rows, classes.columns):
+        bits += encode_counts(encoder, line, most, None, None)
+    bits += encode_counts(encoder, symbols, count, zero, classes)
+    head = bytes([COUNTS]) + signed(low) + number(count - 1) + bytes([most])
+    return Coded(head + packed(encoder), MODELS[COUNTS] + (f", {most} classes" if most else ""), bits)
+
+
+def _decode_counts(reader: Reader, dims: Sequence[int]) -> Ints:
+    low, count, most = reader.signed(1 << 30), reader.number(MAX_SYMBOLS - 1) + 1, reader.byte()
+    if count < 2 or most > MAX_CLASSES or most == 1:
+        raise CorruptFileError("a stream in it has impossible parameters")
+    zero = -low if low <= 0 <= low + count - 1 else None
+    decoder, classes = unpacked(reader.rest()), None
+    if most:
+        lines = [decode_counts(decoder, length, most, None, None) for length in matrix_of(dims)]
+        classes = Classes(*lines)
+    return decode_counts(decoder, product(dims), count, zero, classes) + np.int32(low)
+
+
+def _with_sparse(values: np.ndarray, stride: int, order: int) -> Coded:
+    encoder = constriction.stream.queue.RangeEncoder()
+    head, bits = encode_sparse(encoder, values, stride)
+    return Coded(bytes([SPARSE, order]) + head + packed(encoder), MODELS[SPARSE], bits)
+
+
+def _decode_sparse(reader: Reader, dims: Sequence[int]) -> Ints:
+    rows, columns = matrix_of(dims)
+    if rows * columns > MAX_SPARSE:
+        raise CorruptFileError("a stream in it has impossible parameters")
+    order = reader.byte()
+    if order == COLUMNS_FIRST:
+        rows, columns = columns, rows
+    values = decode_sparse(unpacked, reader, rows, columns)
+    return (values.T if order == COLUMNS_FIRST else values).ravel().astype(np.int32)
+
+
+def packed(encoder: Any) -> bytes:
+    """The coder's words without the zero bytes at their end."""
+    data = encoder.get_compressed().astype("<u4").tobytes()
+    while data.endswith(b"\0") and len(data) % 4 != 1:
+        data = data[:-1]
+    return bytes(data)
+
+
+def unpacked(data: memoryview) -> Any:
+    """A decoder over what `packed` gave."""
+    padded = bytes(data) + b"\0" * (-len(data) % 4)
+    return constriction.stream.queue.RangeDecoder(np.frombuffer(padded, "<u4").astype(np.uint32))

@@ -1,0 +1,144 @@
+"""Streams of whole numbers: every model gives the numbers back, near the code length it promises."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import constriction
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from paring.container.classes import find_classes
+from paring.container.counts import Counts, chunks, decode_counts, encode_counts
+from paring.container.forms import pack_payload, unpack_payload
+from paring.container.reading import Reader, number, signed
+from paring.container.streams import COUNTS, SPARSE, decode, encode
+from paring.container.streams import _decode_counts as decode_counts_stream
+from paring.container.streams import _tried as all_streams
+from paring.container.tables import chances, log_odds, logarithms, logistic
+from paring.errors import CorruptFileError
+from tests.container.files import sparse_codes
+
+SHAPES = st.one_of(
+    st.tuples(st.integers(1, 40)),
+    st.tuples(st.integers(1, 9), st.integers(1, 30)),
+    st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3)),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_integers_come_back(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    spread = data.draw(st.sampled_from([1, 3, 15, 127, 2000]))
+    values = data.draw(arrays(np.int32, shape, elements=st.integers(-spread, spread)))
+    coded = encode(values.ravel(), shape)
+    assert coded is not None
+    assert np.array_equal(decode(memoryview(coded.data), shape), values.ravel())
+
+
+@settings(max_examples=60, deadline=None)
+@given(arrays(np.float32, SHAPES, elements=st.floats(width=32, allow_nan=True)), st.booleans())
+def test_any_floats_come_back(values: np.ndarray, prune: bool) -> None:
+    if prune:
+        values = np.where(np.abs(values) < 1, np.float32(0), values)
+    packed = pack_payload(values.tobytes(), values.shape, 1)
+    assert unpack_payload(memoryview(packed.data), values.nbytes, values.shape, 1) == values.tobytes()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=60), SHAPES, st.sampled_from([1, 2, 3, 7, 10, 22, 99]))
+def test_any_bytes_decode_or_are_refused(data: bytes, shape: tuple[int, ...], data_type: int) -> None:
+    size = int(np.prod(shape)) * (4 if data_type == 1 else 1)
+    try:
+        payload = unpack_payload(memoryview(data), size, shape, data_type)
+    except CorruptFileError:
+        return
+    assert len(payload) == size
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from([COUNTS, SPARSE]), st.binary(max_size=80), SHAPES)
+def test_any_stream_decodes_or_is_refused(kind: int, data: bytes, shape: tuple[int, ...]) -> None:
+    try:
+        values = decode(memoryview(bytes([kind]) + data), shape)
+    except CorruptFileError:
+        return
+    assert values.shape == (int(np.prod(shape)),)
+
+
+def test_every_model_alone_gives_the_numbers_back() -> None:
+    values = sparse_codes(np.random.default_rng(0), 40, 64).astype(np.int32).reshape(40, 16, 2, 2)
+    tried = list(all_streams(values.ravel(), values.shape, int(values.min()), int(values.max())))
+    assert {coded.model for coded in tried} > {"counts", "neighbours"} and len(tried) >= 8
+    for coded in tried:
+        assert np.array_equal(decode(memoryview(coded.data), values.shape), values.ravel()), coded.model
+        # 32 bits to seal the stream, and the parameters
+        assert coded.bits / 8 - 1 < len(coded.data) < coded.bits / 8 * 1.02 + 90
+
+
+def test_neighbours_find_structure_that_counts_cannot() -> None:
+    rng = np.random.default_rng(1)
+    blobs = np.zeros((60, 28, 28), np.int32)
+    for image in blobs:
+        top, left = rng.integers(0, 20, 2)
+        image[top : top + 6, left : left + 6] = rng.choice([-1, 1])
+    coded = encode(blobs.ravel(), (60, 784))
+    assert coded is not None and coded.model == "neighbours"
+    entropy = 60 * 784 * 0.27 / 8  # 4.6 % ones at zero order
+    assert len(coded.data) < entropy / 2
+
+
+def test_classes_find_rows_and_columns_of_different_scale() -> None:
+    rng = np.random.default_rng(2)
+    scale = np.exp(rng.normal(size=(200, 1))) * np.exp(rng.normal(size=(1, 300)))
+    values = np.rint(rng.normal(size=(200, 300)) * scale * 4).clip(-100, 100).astype(np.int32)
+    classes = find_classes(values + 100, 100, 201, 14)
+    lengths = []
+    for chosen in (None, classes):
+        encoder = constriction.stream.queue.RangeEncoder()
+        lengths.append(encode_counts(encoder, (values + 100).ravel(), 201, 100, chosen))
+    assert lengths[1] < 0.9 * lengths[0]
+    correlation = np.corrcoef(classes.rows, np.log(scale[:, 0]))[0, 1]
+    assert correlation > 0.8
+
+
+def test_counts_are_whole_and_chunks_cover() -> None:
+    counts = Counts(3, 5, 2)
+    counts.add(1, np.array([0, 0, 4], np.int32))
+    found = counts.chances(1)
+    assert np.array_equal(found, np.rint(found)) and (found > 0).all()
+    assert found.argmax() == 0 and counts.chances(0).argmax() == 0  # a context without counts borrows from the others
+    bounds = list(chunks(300_000))
+    assert bounds[0] == (0, 16) and bounds[-1][1] == 300_000
+    assert all(left[1] == right[0] for left, right in pairwise(bounds))
+
+
+def test_tables_hold_what_they_say() -> None:
+    assert logarithms()[[0, 1, 99]].tolist() == [round(64 * np.log(n + 0.4)) for n in (0, 1, 99)]
+    table = logistic()
+    assert np.allclose(table, np.clip(1 / (1 + np.exp(-np.linspace(-11, 11, len(table)))), 1 / 65536, 1), atol=1e-5)
+    assert table.min() > 0 and table.max() < 1
+    # Farther from a tie than any library's last bit, so that every machine has the same tables.
+    exact = 65536 / (1 + np.exp(-np.linspace(-11, 11, len(table))))
+    assert np.abs(exact % 1 - 0.5).min() > 1e-7
+    assert log_odds(np.array([3]), np.array([3])).tolist() == [0]
+    assert chances(np.array([[64, 0]]), np.array([32, 5]))[0] == pytest.approx(1 / (1 + np.exp(-1)), abs=1e-3)
+
+
+@given(st.integers(0, 2**40), st.integers(-(2**30), 2**30))
+def test_numbers_come_back(value: int, other: int) -> None:
+    reader = Reader(number(value) + signed(other))
+    assert (reader.number(2**41), reader.signed()) == (value, other)
+
+
+def test_impossible_parameters_are_refused() -> None:
+    for head in (b"\x00\x00\x00", b"\x00\x05\x01", b"\x00\x05\x63", b"\x00\xff\xff\x7f\x00"):
+        with pytest.raises(CorruptFileError):
+            decode_counts_stream(Reader(head + b"\0" * 8), (4, 4))
+    with pytest.raises(CorruptFileError, match="never ends"):
+        Reader(b"\xff" * 12).number()
+    assert decode_counts(constriction.stream.queue.RangeDecoder(np.zeros(2, np.uint32)), 0, 2, None, None).size == 0
