@@ -15,7 +15,7 @@ from paring.quantize.reestimate import Reestimate
 from paring.quantize.smooth import Smooth
 from paring.quantize.static import Static
 from tests.nets import encoder_task, image_task
-from tests.quantize.passes import output_error, run, task_of
+from tests.passes import output_error, run, task_of
 
 
 class Normed(nn.Module):

@@ -14,7 +14,7 @@ from paring.errors import SettingError
 from paring.graph.quantized import QuantizedLinear
 from paring.quantize.sensitivity import Sensitivity, bars, divergence, within_drop
 from paring.quantize.static import Static
-from tests.quantize.passes import run, task_of
+from tests.passes import run, task_of
 
 
 def fragile() -> tuple[nn.Module, torch.Tensor]:

@@ -21,7 +21,7 @@ from paring.quantize.cast import Cast
 from paring.quantize.dynamic import Dynamic
 from paring.quantize.embedding import Embedding
 from tests.nets import dict_task, image_task
-from tests.quantize.passes import output_error, run, task_of
+from tests.passes import output_error, run, task_of
 
 
 @pytest.mark.parametrize("num_bits", [4, 8])

@@ -20,7 +20,7 @@ from paring.quantize.gptq import Gptq
 from paring.quantize.granularity import PerGroup
 from paring.quantize.weight_only import WeightOnly
 from tests.nets import image_task
-from tests.quantize.passes import output_error, run, task_of
+from tests.passes import output_error, run, task_of
 
 
 def correlated(num: int, width: int, seed: int = 0) -> torch.Tensor:

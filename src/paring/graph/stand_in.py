@@ -32,5 +32,5 @@ def take_over_(model: nn.Module, group: ChannelGroup, kept: list[int], seen: Res
                 factor = float(factor_U[unit])
                 weight[:, stays] += factor * weight[:, gone]
                 if bias is not None:
-                    column_O = weight[:, gone].flatten(1).sum(1)
+                    column_O = weight[:, gone].reshape(len(weight), -1).sum(1)
                     bias.add_(column_O * (mean_I[gone] - factor * mean_I[stays]))
