@@ -181,8 +181,10 @@ def _obs(model: nn.Module, groups: Sequence[ChannelGroup], task: Task, where: st
                 found.append(own)
                 break
             there, places_US = own
-            H_II = damped(input_moments(sweep, reader.layer, module).second_II, DAMPING)
-            W_OI = module.weight.detach().flatten(1).cpu()
+            second_II = input_moments(sweep, reader.layer, module).second_II
+            H_II = damped(second_II, DAMPING)
+            # Inputs that are always zero lose nothing; damping alone would charge for them.
+            W_OI = module.weight.detach().flatten(1).cpu() * (second_II.diagonal() > 0)
             total[there] += unit_errors(W_OI, H_II, places_US, counts[reader.layer])
         else:
             saved = sum(model.get_parameter(m.tensor).numel() / m.size * sizes[layer_of(m)] for m in weights_of(group))

@@ -67,17 +67,17 @@ class Obs(Pass):
                 chosen.append(site)
         for site in chosen:
             layer = cast(nn.Linear | nn.Conv2d, model.get_submodule(site.layer))
-            H_II = damped(input_moments(sweep, site.layer, layer).second_II, self.damping)
+            second_II = input_moments(sweep, site.layer, layer).second_II
             yield from site.edits()
-            self._prune_(model, site, H_II)
+            self._prune_(model, site, damped(second_II, self.damping), second_II.diagonal() > 0)
 
     @torch.no_grad()
-    def _prune_(self, model: nn.Module, site: Site, H_II: Tensor) -> None:
+    def _prune_(self, model: nn.Module, site: Site, H_II: Tensor, alive_I: Tensor) -> None:
         weight = site.weight(model)
         W_OI = weight.detach().double().flatten(1).cpu()
         gone = site.gone(model)
         keep_OI = obs_mask(
-            W_OI,
+            W_OI * alive_I,  # inputs that are always zero lose nothing; damping alone would charge for them
             H_II,
             self.sparsity if self.pattern is None else self.pattern,
             order=self.order,
