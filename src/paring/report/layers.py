@@ -12,6 +12,7 @@ from torch import Tensor
 
 from paring.core.candidate import Candidate
 from paring.core.edit import Edit
+from paring.numerics.footprint import Footprint, footprint
 from paring.report.weights import owner
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -34,6 +35,7 @@ class Layer:
     bytes_after: int | None
     ms_before: float | None = None
     ms_after: float | None = None
+    storage: tuple[Footprint, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def layers(baseline: Candidate, candidate: Candidate, old_costs: Costs, new_cost
                 bytes_after=new_costs.bytes.get(name),
                 ms_before=old_costs.ms.get(name),
                 ms_after=new_costs.ms.get(name),
+                storage=tuple(footprint(weight) for weight in weights if len(weight)),
             )
         )
     return tuple(rows)

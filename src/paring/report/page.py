@@ -19,6 +19,7 @@ from paring.report.roles import shown
 from paring.report.slices import slice_table
 from paring.report.tables import candidates_table, targets_table
 from paring.report.words import digits, metric_text, scaled, signed, times
+from paring.report.zeros import zeros_tables
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 HEAD = """<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -55,6 +56,7 @@ def page(run: Run) -> str:
         _section("floor", "How far from the limit", None, floors(run)),
         _section("classes", "Class by class", None, slice_table(run)),
         _section("layers", "Layer by layer", EDITS, edit_tables(run)),
+        _section("zeros", "What the zeros would save", None, found) if (found := zeros_tables(run)) else Html(""),
         _section("memory", "Memory, start and throughput", None, memory_section(run)),
         _section("engines", "Every engine and precision", None, targets_table(run), _refused(run)),
         _section("reproduce", "How to reproduce", None, reproduce(run)),
