@@ -16,8 +16,8 @@ HEADS = [
 ]  # fmt: skip
 LEAD = (
     "Zeros make no standard file smaller and no engine faster by themselves: this is what a sparse format or an "
-    "entropy coder would make of them. CSR needs a 4-byte column beside every value, so below the sparsity stated it is larger "
-    "than the dense weight."
+    "entropy coder would make of them. CSR needs a 4-byte column beside every value, so below the sparsity stated it "
+    "is larger than the dense weight."
 )
 
 
