@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from paring.cli.answers import explain
 from paring.cli.compare import compare as compare_command
 from paring.cli.container import pack, size, unpack
 from paring.cli.loadtest import load
@@ -166,6 +167,7 @@ def init(
 
 
 for name, command in (
+    ("explain", explain),
     ("measure", measure),
     ("compare", compare_command),
     ("load", load),

@@ -31,6 +31,7 @@ from paring.quantize.sensitivity import within_drop
 WeightRange = Literal["auto", "full", "half"]
 Placement = Literal["inputs", "adds", "clock"]
 Activations = Literal["affine", "symmetric"]
+KINDS = (nn.Linear, nn.Conv2d)
 HALF = 64  # 2 * 255 * 64 = 32640 < 2**15: two products added in 16 bits do not saturate
 
 
@@ -97,7 +98,7 @@ class Static(Pass):
             if self.selects(layer):
                 yield FoldBatchNorm(layer, norm)
         names: list[str] = []
-        for target in targets(self, model, (nn.Linear, nn.Conv2d)):
+        for target in targets(self, model, KINDS):
             if isinstance(target, Declined):
                 yield target
             else:
