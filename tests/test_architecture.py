@@ -29,8 +29,9 @@ LAYERS = [
     {"judge", "choice", "testing"},
     {"report"},
     {"run", "ship"},
-    {"studies"},
+    {"studies", "serve"},
     {"cli"},
+    {"__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 METHODS = {"prune", "factorize", "quantize", "distill", "student"}
@@ -120,6 +121,11 @@ def test_containers_unpack_and_run_without_torch() -> None:
         "import sys, paring.container.file, paring.container.load; print('torch' in sys.modules, 'onnx' in sys.modules)"
     )
     assert in_fresh_python(code) == "False False"
+
+
+def test_serving_imports_no_torch() -> None:
+    code = "import sys, paring.cli.lean, paring.serve.http; print([m for m in ('torch', 'scipy') if m in sys.modules])"
+    assert in_fresh_python(code) == "[]"
 
 
 def test_import_paring_loads_nothing_heavy() -> None:

@@ -17,6 +17,7 @@ ParingError
 │   └── ParityError                   the file does not compute what the model computes
 ├── EngineError (RuntimeError)        an engine that is missing or refuses a file
 ├── CorruptFileError (ValueError)     a file that is not what it should be
+├── RequestError (ValueError)         a request that a server refuses, with its HTTP status
 ├── RunFolderError (ValueError)       an output folder that belongs to another task
 └── BudgetError (ValueError)          no candidate inside the budget
 
@@ -105,6 +106,18 @@ class EngineError(ParingError, RuntimeError):
 
 class CorruptFileError(ParingError, ValueError):
     """A file that is not what it should be."""
+
+
+class RequestError(ParingError, ValueError):
+    """A request that a server refuses; the message goes to whoever asked, so it names nothing of the host.
+
+    `status` is the HTTP status; `retry_after_s` says when to come again, where coming again may help.
+    """
+
+    def __init__(self, status: int, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class RunFolderError(ParingError, ValueError):

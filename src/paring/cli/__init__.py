@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 STOPPED = 130
+LEAN = ("serve",)  # commands of images without torch: they start from an app of their own
 
 
 def main() -> None:
@@ -14,11 +15,14 @@ def main() -> None:
     from paring.errors import ParingError
 
     try:
-        from paring.cli.app import app
+        if sys.argv[1:2] and sys.argv[1] in LEAN:
+            from paring.cli.lean import app
+        else:
+            from paring.cli.app import app
 
         app()
     except ParingError as error:
-        from paring.cli.render import errors
+        from paring.cli.consoles import errors
 
         line = " ".join(str(error).split())
         errors.print(f"[red]{type(error).__name__}:[/red] {escape(line)}", soft_wrap=True, highlight=False)
@@ -26,7 +30,7 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as end:  # typer turns Ctrl-C within a command into SystemExit(130)
         if isinstance(end, SystemExit) and end.code != STOPPED:
             raise
-        from paring.cli.render import errors
+        from paring.cli.consoles import errors
 
         errors.print("Stopped. Whole candidates are kept; the same command goes on from them.", soft_wrap=True)
         sys.exit(STOPPED)

@@ -32,6 +32,7 @@ from paring.cli.options import (
     budget_of,
 )  # fmt: skip
 from paring.cli.profile import profile
+from paring.cli.serve import serve
 from paring.errors import SettingError
 
 app = typer.Typer(
@@ -176,6 +177,7 @@ for name, command in (
     ("pack", pack),
     ("unpack", unpack),
     ("size", size),
+    ("serve", serve),
 ):
     app.command(name)(command)
 

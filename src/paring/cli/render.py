@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TypeVar
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from paring.cli.consoles import console as console
+from paring.cli.consoles import errors as errors
 from paring.core.edit import Progress as Step
 from paring.core.measurement import Measurement
 from paring.report.results import Run, verdict_sentence
@@ -19,9 +19,6 @@ from paring.run import Told
 
 LOG_EVERY_S = 5.0
 REDRAW_S = 0.1
-NARROWEST = 132  # columns in a pipe or a log, where no terminal says how wide it is
-console = Console() if sys.stdout.isatty() else Console(width=NARROWEST)
-errors = Console(stderr=True)
 COLOURS = {"faster": "green", "slower": "red", "indistinguishable": "yellow", "baseline": "dim"}
 T = TypeVar("T")
 

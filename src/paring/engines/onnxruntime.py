@@ -33,11 +33,15 @@ class OnnxRuntimeSession:
     path: Path
     native: Any
     inputs: tuple[InputSpec, ...]
-    outputs: tuple[str, ...]
+    answers: tuple[InputSpec, ...]
 
     @property
     def input_names(self) -> tuple[str, ...]:
         return tuple(spec.name for spec in self.inputs)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(spec.name for spec in self.answers)
 
     def run(self, inputs: Arrays) -> list[Array]:
         feed = fitted(str(self.path), self.inputs, inputs)
@@ -92,8 +96,9 @@ def open_onnxruntime(path: Path, target: Target, *, exact: bool, profile: Path |
         ):
             raise CorruptFileError(f"{path}: it is no sound ONNX file. onnxruntime says: {one_line(error)}") from error
         raise EngineError(f"{path}: onnxruntime cannot load it: {one_line(error)}") from error
-    specs = tuple(_spec(path, entry) for entry in native.get_inputs())
-    return OnnxRuntimeSession(path, native, specs, tuple(entry.name for entry in native.get_outputs()))
+    inputs = tuple(_spec(path, "input", entry) for entry in native.get_inputs())
+    outputs = tuple(_spec(path, "output", entry) for entry in native.get_outputs())
+    return OnnxRuntimeSession(path, native, inputs, outputs)
 
 
 def session_options(target: Target, *, exact: bool) -> Any:
@@ -121,9 +126,9 @@ def one_line(error: Exception) -> str:
     return (lines or [type(error).__name__])[0][:300]
 
 
-def _spec(path: Path, entry: Any) -> InputSpec:
+def _spec(path: Path, side: str, entry: Any) -> InputSpec:
     kind = entry.type.removeprefix("tensor(").removesuffix(")")
     if kind not in DTYPES:
-        raise EngineError(f"{path}: input {entry.name!r} is {entry.type}, which Paring cannot feed.")
+        raise EngineError(f"{path}: {side} {entry.name!r} is {entry.type}; Paring handles tensors of numbers.")
     shape = tuple(size if isinstance(size, int) else None for size in entry.shape)
     return InputSpec(entry.name, shape, np.dtype(DTYPES[kind]))

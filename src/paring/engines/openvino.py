@@ -26,6 +26,7 @@ class OpenVinoSession:
     path: Path
     native: Any
     inputs: tuple[InputSpec, ...]
+    answers: tuple[InputSpec, ...]
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -106,7 +107,8 @@ def open_openvino(
         native = _core().compile_model(model, "CPU", settings(target, exact=exact) | {"PERF_COUNT": profile})
     except RuntimeError as error:
         raise EngineError(f"{path}: openvino cannot compile it: {last_line(error)}") from error
-    return OpenVinoSession(path, native, tuple(_spec(port) for port in native.inputs))
+    inputs, outputs = (tuple(_spec(port) for port in ports) for ports in (native.inputs, native.outputs))
+    return OpenVinoSession(path, native, inputs, outputs)
 
 
 def last_line(error: Exception) -> str:

@@ -16,7 +16,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class InputSpec:
-    """Name, shape (None where any length goes) and dtype of one input of a file."""
+    """Name, shape (None where any length goes) and dtype of one input or output of a file."""
 
     name: str
     shape: tuple[int | None, ...] | None
@@ -52,8 +52,12 @@ class Session(Protocol):
 
 
 class FileSession(Session, Protocol):
-    """A session over a file, which says what it takes."""
+    """A session over a file, which says what it takes and gives."""
 
     @property
     def inputs(self) -> tuple[InputSpec, ...]:
         """Name, shape and dtype of every input, in the file's order."""
+
+    @property
+    def answers(self) -> tuple[InputSpec, ...]:
+        """The same of every output."""

@@ -1,0 +1,15 @@
+"""The commands that run where no torch is installed. `paring.cli.app` lists them among the others."""
+
+from __future__ import annotations
+
+import typer
+
+from paring.cli.serve import serve
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(serve)
+
+
+@app.callback()
+def _several() -> None:
+    """With one command alone typer would take its name for an argument."""

@@ -1,0 +1,76 @@
+"""`paring serve`: files answered for over HTTP. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paring.errors import SettingError, UnknownNameError
+
+TOKEN = "PARING_TOKEN"
+LOGS = ("all", "events", "none")
+
+
+def serve(
+    artifacts: Annotated[
+        list[str], typer.Argument(metavar="[NAME=]PATH ...", help="Artifact folders or .onnx files, one a model.")
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on; only this machine by default.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one and says which.")] = 8000,
+    engine: Annotated[str | None, typer.Option(help="onnxruntime or openvino; else as the manifest says.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16; else as the manifest says.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads a call.")] = 1,
+    instances: Annotated[int, typer.Option(min=1, help="Calls at a time, for each model.")] = 1,
+    max_batch: Annotated[int, typer.Option(min=1, help="Rows in one call; 1 turns batching off.")] = 32,
+    batch_delay: Annotated[float, typer.Option(min=0, help="Ms an idle model waits for a batch to fill.")] = 0.0,
+    max_queue: Annotated[int, typer.Option(min=1, help="Rows that may wait; more are refused with 503.")] = 512,
+    timeout: Annotated[float, typer.Option(help="Ms within which an accepted request is answered.")] = 10_000.0,
+    max_body: Annotated[int, typer.Option(min=1, help="Bytes of a body, as sent and unpacked.")] = 8 << 20,
+    max_rows: Annotated[int, typer.Option(min=1, help="Rows of one request.")] = 256,
+    max_length: Annotated[int, typer.Option(min=1, help="Largest other free dimension.")] = 1024,
+    drain: Annotated[float, typer.Option(min=0, help="Seconds from SIGTERM until the port closes.")] = 1.0,
+    token_file: Annotated[
+        Path | None, typer.Option(help=f"File with the bearer token to ask for; else the variable {TOKEN}.")
+    ] = None,
+    log: Annotated[str, typer.Option(help="all, events (no line a request) or none.")] = "all",
+) -> None:
+    """Serves files by the Open Inference Protocol V2: batching, back-pressure, metrics, swap and drain."""
+    from paring.serve.app import App
+    from paring.serve.http import bound_socket, run_server
+    from paring.serve.journal import Journal
+    from paring.serve.limits import Limits
+    from paring.serve.metrics import Metrics
+    from paring.serve.model import Choice
+    from paring.serve.repository import Repository, named_paths
+
+    for value, known, option in ((log, LOGS, "--log"), (engine, ("onnxruntime", "openvino"), "--engine")):
+        if value is not None and value not in known:
+            raise UnknownNameError(option.removeprefix("--"), value, known, option)
+    limits = Limits(
+        max_batch=max_batch, batch_delay_ms=batch_delay, max_queue=max_queue, timeout_ms=timeout,
+        max_body_bytes=max_body, max_rows=min(max_rows, max_queue), max_length=max_length, drain_s=drain,
+    )  # fmt: skip
+    paths, token = named_paths(artifacts), _token(token_file)
+    listener = bound_socket(host, port)
+    journal, metrics = Journal(log), Metrics()
+    try:
+        models = Repository(paths, Choice(engine, precision, threads), limits, journal, metrics, instances)
+        run_server(App(models, limits, metrics, journal, token), listener)
+    finally:
+        listener.close()
+        journal.close()
+
+
+def _token(file: Path | None) -> str | None:
+    if file is None:
+        return os.environ.get(TOKEN) or None
+    try:
+        token = file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingError(f"--token-file {file}: cannot be read: {error.strerror}.") from None
+    if not token:
+        raise SettingError(f"--token-file {file}: it is empty; write the token into it.")
+    return token

@@ -1,0 +1,136 @@
+"""The models a server answers for, each with its queue; a changed file is taken whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from paring.errors import EngineError, ParingError, RequestError, SettingError
+from paring.serve.batcher import Batcher
+from paring.serve.journal import Journal
+from paring.serve.limits import Limits
+from paring.serve.metrics import Metrics
+from paring.serve.model import Choice, Model, open_model, stamp
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(eq=False)
+class Slot:
+    """One name: where its files lie, the model of the moment, and its queue."""
+
+    name: str
+    path: Path
+    choice: Choice
+    model: Model
+    seen: tuple[object, ...]
+    queue: Batcher = field(init=False)
+    refused: str | None = None  # why the newest file was not taken
+
+
+class Repository:
+    """Name -> slot. Opening happens before the server starts; swapping on a thread, beside the traffic."""
+
+    def __init__(
+        self, paths: Mapping[str, Path], choice: Choice, limits: Limits, journal: Journal, metrics: Metrics,
+        instances: int = 1,
+    ) -> None:  # fmt: skip
+        self.journal = journal
+        self.metrics = metrics
+        self.slots: dict[str, Slot] = {}
+        self._swapping = asyncio.Lock()
+        for name, path in paths.items():
+            seen = stamp(path)
+            slot = Slot(name, path, choice, open_model(path, choice), seen)
+            slot.queue = Batcher(partial(_current, slot), limits, instances)
+            self.slots[name] = slot
+            metrics.watch("paring_queue_rows", "Rows waiting.", name, partial(_waiting, slot))
+            self._tell("loaded", slot)
+
+    def __iter__(self) -> Iterator[Slot]:
+        return iter(self.slots.values())
+
+    def find(self, name: str, version: str | None = None) -> Slot:
+        """The slot of `name`. Raises RequestError (404) for another name, or a version that is not the one served."""
+        slot = self.slots.get(name)
+        if slot is None:
+            raise RequestError(404, f"model {name[:64]!r} is not served here.")
+        if version not in (None, "", slot.model.version):
+            raise RequestError(404, f"model {name!r} is served in version {slot.model.version} only.")
+        return slot
+
+    async def refresh(self, slot: Slot, *, force: bool = False) -> bool:
+        """Takes the files of `slot` if they changed; whether they were taken. What does not fit is refused and logged,
+        and the model of the moment serves on."""
+        async with self._swapping:
+            seen = await asyncio.to_thread(stamp, slot.path)
+            if not force and seen == slot.seen:
+                return False
+            try:
+                fresh = await asyncio.to_thread(open_model, slot.path, slot.choice)
+                if not fresh.same_interface(slot.model):
+                    raise EngineError(
+                        "it takes or gives other tensors than the model served. Serve it under another name."
+                    )
+            except (ParingError, OSError) as problem:
+                self._refuse(slot, seen, " ".join(str(problem).split()))
+                return False
+            slot.seen, slot.refused = seen, None
+            if fresh.version != slot.model.version:
+                self.metrics.loaded.remove(slot.name, slot.model.version, str(slot.model.target))
+                slot.model = fresh
+                self.metrics.swaps.labels(slot.name, "taken").inc()
+                self._tell("swapped", slot)
+            return True
+
+    def close(self) -> None:
+        """Ends every queue's threads."""
+        for slot in self:
+            slot.queue.close()
+
+    def _refuse(self, slot: Slot, seen: tuple[object, ...], reason: str) -> None:
+        slot.seen, slot.refused = seen, reason
+        self.metrics.swaps.labels(slot.name, "refused").inc()
+        self.journal("refused", model=slot.name, version=slot.model.version, reason=reason)
+
+    def _tell(self, event: str, slot: Slot) -> None:
+        self.metrics.loaded.labels(slot.name, slot.model.version, str(slot.model.target)).set(1)
+        self.journal(event, model=slot.name, version=slot.model.version, target=str(slot.model.target))
+
+
+def named_paths(texts: list[str]) -> dict[str, Path]:
+    """`["encoder=out/artifact", "out/small.onnx"]` -> name -> path; without a name that of the folder or file.
+
+    Raises: SettingError for a name the protocol's paths cannot hold, or one given twice; EngineError for no such path.
+    """
+    found: dict[str, Path] = {}
+    for text in texts:
+        name, given, path_text = text.rpartition("=")
+        path = Path(path_text)
+        if not path.exists():
+            raise EngineError(f"{path}: there is nothing there; give an artifact folder or an .onnx file.")
+        if not given:
+            name = path.resolve().stem if path.is_file() else _folder_name(path.resolve())
+        if not NAME.fullmatch(name):
+            raise SettingError(f"{text}: the name {name!r} must be letters, digits, . _ or -. Write NAME={path}.")
+        if name in found:
+            raise SettingError(f"{text}: the name {name!r} is given twice. Write NAME={path} with another name.")
+        found[name] = path
+    return found
+
+
+def _folder_name(path: Path) -> str:
+    """A run's artifact folder is called `artifact`; its run has the better name."""
+    return path.parent.name if path.name == "artifact" else path.name
+
+
+def _current(slot: Slot) -> Model:
+    return slot.model
+
+
+def _waiting(slot: Slot) -> float:
+    return float(slot.queue.waiting_rows)
