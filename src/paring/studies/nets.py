@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from itertools import pairwise
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 def conv_net(
@@ -40,3 +41,27 @@ def mlp(widths: tuple[int, ...] = (784, 300, 100, 10)) -> nn.Sequential:
         if number < len(widths) - 1:
             layers[f"relu{number}"] = nn.ReLU()
     return nn.Sequential(layers)
+
+
+class ConversionNet(nn.Module):
+    """A rate of conversions: embeddings of categories beside numbers, then Linears with ReLU.
+
+    (b, columns) int64 and (b, num_numbers) float32 -> log rate (b, 1). Layers: embed, body.0, body.1, ..., head.
+    """
+
+    def __init__(
+        self, sizes: tuple[int, ...], num_numbers: int, widths: tuple[int, ...] = (256, 128), embedding_dim: int = 8
+    ) -> None:
+        super().__init__()
+        self.embed = nn.ModuleList(nn.Embedding(size, embedding_dim) for size in sizes)
+        layers: list[nn.Module] = []
+        for num_in, num_out in pairwise((embedding_dim * len(sizes) + num_numbers, *widths)):
+            layers += [nn.Linear(num_in, num_out), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(widths[-1], 1)
+
+    def forward(self, categories: Tensor, numbers: Tensor) -> Tensor:
+        """Log rate."""
+        columns = [embed(categories[:, place]) for place, embed in enumerate(self.embed)]
+        rate: Tensor = self.head(self.body(torch.cat([*columns, numbers], 1)))
+        return rate

