@@ -156,7 +156,7 @@ def _foot(rows: Rows) -> str:
 HEAD = "# Distillation, measured\n\nWritten from `results/distill.json` by `benchmarks/distill.py`.\n"
 MNIST = (
     "Teacher: two convolutions (32, 64), 512 hidden, 8 epochs on images moved by up to 2 pixels. Student: "
-    "784-400-100-10. Alone and distilled (temperature 4, alpha 0.9) at equal epochs, learning rate and seeds; *shifted* "
+    "784-400-100-10. Alone and distilled (temperature 4, alpha 0.9) at equal epochs, rates and seeds; *shifted* "
     "rows see moved images, which the teacher answers too."
 )
 OBJECTIVES = (
@@ -165,7 +165,7 @@ OBJECTIVES = (
 )
 CONVERSION = (
     "Five folds (three to train, one to validate, one to test), a teacher of 256-128 behind embeddings and a student "
-    "of 48-24. The share kept is the student's gain in Poisson log loss over the training rate, by the teacher's, pooled."
+    "of 48-24. The share kept is the student's gain in Poisson log loss over the training rate, by its teacher's."
 )
 TEXT = (
     "Teacher: `weights/minilm-l6-sst2`, 6 layers. Student: `prune.vocabulary` (words of the training phrases), then "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Generator
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from paring.core.candidate import Candidate
-from paring.core.edit import Changed, Declined, Edit, Step
+from paring.core.edit import Changed, Declined, Edit, Epoch, Progress, Step
 from paring.core.recipe import Pass, Recipe
 from paring.core.stream import drain
 from paring.core.task import Task
@@ -32,6 +33,7 @@ def compress_steps(task: Task, recipe: Recipe) -> Generator[tuple[Pass, Step], N
     model = copy.deepcopy(task.model).eval()
     edits: list[Edit] = []
     declined: list[Declined] = []
+    history: list[Epoch] = []
     for step in recipe.passes:
         outcomes = 0
         with torch.random.fork_rng(devices=[]):
@@ -42,12 +44,14 @@ def compress_steps(task: Task, recipe: Recipe) -> Generator[tuple[Pass, Step], N
                     edits.append(outcome)
                 elif isinstance(outcome, Declined):
                     declined.append(outcome)
+                elif isinstance(outcome, Progress) and outcome.epoch is not None:
+                    history.append(replace(outcome.epoch, step=step.name))
                 outcomes += isinstance(outcome, Edit | Declined | Changed)
                 yield step, outcome
         if not outcomes:
             raise NothingToDoError(f"{step.name}: changed nothing and declined nothing. Check include and exclude.")
     state, aliases = take_state(model.eval())
-    return Candidate(recipe, tuple(edits), tuple(declined), state, aliases)
+    return Candidate(recipe, tuple(edits), tuple(declined), state, aliases, tuple(history))
 
 
 def rebuild(candidate: Candidate, task: Task) -> nn.Module:

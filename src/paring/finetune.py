@@ -22,7 +22,11 @@ from paring.train import Schedule, Training, fit
 class Finetune(Pass):
     """Trains the model as it stands: with labels, or distilled from the original by passing an objective.
 
-    Masks hold, structure stays. `include` and `exclude` choose the layers that learn; the rest stays fixed.
+    Masks hold, structure stays. `include` and `exclude` choose the layers that learn; the rest stays fixed. AdamW, a
+    linear `warmup` over a share of all steps, then `schedule`; the gradients of `accumulation` batches make one step;
+    with `early_stop` the training ends when the metric on validation has not improved for so many epochs, and the best
+    epoch's weights stay; "bf16" computes under autocast. Killed and started again in the same run folder it goes on
+    from its last checkpoint, to the same weights.
     """
 
     name: ClassVar[str] = "finetune"
@@ -40,6 +44,8 @@ class Finetune(Pass):
     warmup: float = 0.0
     gradient_clip: float | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
+    accumulation: int = 1
+    early_stop: int | None = None
 
     def __post_init__(self) -> None:
         self.training()
@@ -58,6 +64,8 @@ class Finetune(Pass):
             self.warmup,
             self.gradient_clip,
             self.precision,
+            self.accumulation,
+            self.early_stop,
         )
 
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
@@ -73,5 +81,5 @@ class Finetune(Pass):
             chosen = f"include={list(self.include)}, exclude={list(self.exclude)}"
             raise NothingToDoError(f"finetune: {chosen} selects no layer with weights. Widen the patterns.")
         unique = {id(p): p for own in learning.values() for p in own}
-        yield from fit(model, task, self.objective, self.training(), tuple(unique.values()))
+        yield from fit(model, task, self.objective, self.training(), tuple(unique.values()), resumable=True)
         yield Changed(tuple(learning))

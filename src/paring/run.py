@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from paring.choice import select
 from paring.core.budget import Budget
 from paring.core.edit import Progress, Step
 from paring.core.recipe import Pass, Recipe
+from paring.core.scratch import Scratch
 from paring.core.stream import told
 from paring.core.task import Task
 from paring.engines import machine
@@ -101,10 +103,13 @@ def _judged(
     if final.is_dir():
         candidate = replace(load_candidate(final), recipe=recipe)
         return Judged(candidate, final, replace(load_measurement(final), name=name))
-    candidate = yield from told(compress_steps(task, recipe), lambda step: _step_words(name, *step))
+    scratch = folder.training(recipe_hash(recipe))
+    resumable = replace(task, scratch=replace(task.scratch or Scratch(scratch), folder=scratch))
+    candidate = yield from told(compress_steps(resumable, recipe), lambda step: _step_words(name, *step))
     with whole_folder(final) as partial:
         save_candidate(candidate, partial)
         measured = yield from told(judge(candidate, task, partial, bench, baseline), lambda stage: Told(name, stage))
+    shutil.rmtree(scratch, ignore_errors=True)
     return Judged(candidate, final, measured)
 
 

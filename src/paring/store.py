@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from torch import Tensor
 from paring.artifacts.atomic import write_atomically
 from paring.core.candidate import Candidate
 from paring.core.check import SPLITS
-from paring.core.edit import Declined, Edit
+from paring.core.edit import Declined, Edit, Epoch
 from paring.core.task import Task, tensors_of
 from paring.errors import CorruptFileError, RunFolderError
 from paring.graph.state import take_state
@@ -43,6 +43,10 @@ class RunFolder:
     def candidate(self, candidate_hash: str) -> Path:
         """Where the candidate with this recipe hash lies, or will lie."""
         return self.path / "candidates" / candidate_hash
+
+    def training(self, candidate_hash: str) -> Path:
+        """Where the trainings of this candidate leave checkpoints; gone once the candidate is whole."""
+        return self.path / "training" / candidate_hash
 
     @property
     def artifact(self) -> Path:
@@ -101,6 +105,7 @@ def save_candidate(candidate: Candidate, folder: Path) -> None:
         "edits": [edit.to_json() for edit in candidate.edits],
         "declined": [[declined.layer, declined.reason] for declined in candidate.declined],
         "aliases": dict(candidate.aliases),
+        "history": [asdict(epoch) for epoch in candidate.history],
     }
     write_json(folder / "edits.json", log)
     # Not `save_file`, whose error for a full disk is no OSError and has no errno.
@@ -121,6 +126,7 @@ def load_candidate(folder: str | Path) -> Candidate:
         tuple(Declined(layer, reason) for layer, reason in log["declined"]),
         state,
         log["aliases"],
+        tuple(Epoch(**epoch) for epoch in log.get("history", ())),
     )
 
 

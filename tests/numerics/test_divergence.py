@@ -72,8 +72,9 @@ def test_correlations_do_not_see_scale_and_shift(logits) -> None:  # type: ignor
 
 def test_relative_error_of_zeros_is_one() -> None:
     wanted = torch.randn(7, 3)
-    assert relative_error(torch.zeros(7, 3), wanted).item() == pytest.approx(1.0)
-    assert relative_error(wanted, wanted).item() == 0
+    size = wanted.square().mean().item()
+    assert relative_error(torch.zeros(7, 3), wanted, size).item() == pytest.approx(1.0)
+    assert relative_error(wanted, wanted, size).item() == 0
 
 
 def test_attention_maps_do_not_see_width_or_scale() -> None:

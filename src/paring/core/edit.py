@@ -69,12 +69,26 @@ class Changed:
 
 
 @dataclass(frozen=True)
+class Epoch:
+    """One epoch of a training as it ended: mean loss over its batches, the metric on validation (None: no labels).
+
+    `step` is the pass that trained.
+    """
+
+    epoch: int
+    loss: float
+    metric: float | None = None
+    step: str = ""
+
+
+@dataclass(frozen=True)
 class Progress:
-    """How far a long step is: `done` of `total` units, with a few words on what."""
+    """How far a long step is: `done` of `total` units, with a few words on what, and the epoch that just ended."""
 
     done: int
     total: int
     text: str
+    epoch: Epoch | None = None
 
 
 Step = Edit | Declined | Changed | Progress

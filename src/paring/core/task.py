@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from paring.core.metric import Metric
+from paring.core.scratch import Scratch
 from paring.errors import ForwardError, TaskError
 
 Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
@@ -60,7 +61,8 @@ class Task:
     sets are iterated several times, so a DataLoader or a list fits and a generator does not. Selection sees
     `validation`; the headline figure comes once from `test`; statistics come from `calibration`. `students` are
     factories of smaller nets by name; `teachers` are nets that teach beside `model`. `dynamic_dims` are the dimensions
-    of every input that may vary in the exported file: (0,) batch, (0, 1) batch and sequence.
+    of every input that may vary in the exported file: (0,) batch, (0, 1) batch and sequence. `scratch` is where
+    trainings leave checkpoints.
     """
 
     model: nn.Module
@@ -77,6 +79,7 @@ class Task:
     dynamic_dims: tuple[int, ...] = (0,)
     seed: int = 0
     name: str = "task"
+    scratch: Scratch | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):

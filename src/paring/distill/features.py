@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import torch
@@ -12,6 +13,7 @@ from paring.core.objective import Objective, Scorer, Seen
 from paring.core.task import Task
 from paring.distill.answers import kept_positions
 from paring.distill.pairs import Pair, alike, pairs_of
+from paring.graph.watch import glimpse
 from paring.numerics.relations import relative_error
 
 
@@ -22,9 +24,10 @@ class Features(Objective):
 
     The knowledge transferred: what the teacher sees inside, before it decides. A regressor for each pair, learned
     along and thrown away, carries the student's channels to the teacher's; its squared error counts in units of the
-    teacher's mean square, so that 1 is a guess of zeros. `layers` are (student layer, teacher layer) pairs; left empty
-    they are proposed by shape and depth. Maps of other sizes are pooled; tokens that `inputs[mask]` marks 0 do not
-    count. It says nothing about the answers: sum it with `distill.response` in `distill.weighted`.
+    teacher's mean square (over the first batch of calibration), so that 1 is a guess of zeros. `layers` are (student
+    layer, teacher layer) pairs; left empty they are proposed by shape and depth. Maps of other sizes are pooled; tokens
+    that `inputs[mask]` marks 0 do not count. It says nothing about the answers: sum it with `distill.response` in
+    `distill.weighted`.
     """
 
     name: ClassVar[str] = "distill.features"
@@ -35,10 +38,11 @@ class Features(Objective):
     def bind(self, student: nn.Module, teacher: nn.Module, task: Task) -> Scorer:
         """See `Objective.bind`. Raises UnknownNameError, ShapeError, LayerError as `pairs_of` does."""
         pairs = pairs_of(self.layers, student, teacher, task, self.name)
+        sizes = _mean_squares(teacher, pairs, task)
         regressors = [nn.Linear(pair.student_width, pair.teacher_width) for pair in pairs]
 
         def loss(seen: Seen) -> Tensor:
-            found = [self._error(seen, pair, one) for pair, one in zip(pairs, regressors, strict=True)]
+            found = [self._error(seen, *one) for one in zip(pairs, regressors, sizes, strict=True)]
             return torch.stack(found).mean()
 
         return Scorer(
@@ -48,9 +52,15 @@ class Features(Objective):
             teacher_layers=tuple(pair.teacher for pair in pairs),
         )
 
-    def _error(self, seen: Seen, pair: Pair, regressor: nn.Linear) -> Tensor:
+    def _error(self, seen: Seen, pair: Pair, regressor: nn.Linear, size: float) -> Tensor:
         s, t = alike(seen.student_layers[pair.student], seen.teacher_layers[pair.teacher], pair)
         keep = kept_positions(seen.inputs, self.mask, s.shape[:-1])
         if keep is not None:
             s, t = s[keep], t[keep]
-        return relative_error(regressor(s), t)
+        return relative_error(regressor(s), t, size)
+
+
+def _mean_squares(teacher: nn.Module, pairs: Sequence[Pair], task: Task) -> list[float]:
+    inputs, _ = next(iter(task.real_inputs()))
+    seen = glimpse(teacher, replace(task, example_inputs=inputs), [pair.teacher for pair in pairs], Features.name)
+    return [float(seen[pair.teacher].float().square().mean()) for pair in pairs]

@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def relative_error(guess_NC: Tensor, wanted_NC: Tensor) -> Tensor:
-    """Mean squared error over the mean square of `wanted`, (): 1 is what a guess of all zeros has."""
-    scale = wanted_NC.square().mean().clamp_min(torch.finfo(wanted_NC.dtype).tiny)
-    return F.mse_loss(guess_NC, wanted_NC) / scale
+def relative_error(guess_NC: Tensor, wanted_NC: Tensor, mean_square: float) -> Tensor:
+    """Mean squared error over `mean_square`, the mean square of what is wanted, (): 1 is what a guess of zeros has."""
+    return F.mse_loss(guess_NC, wanted_NC) / max(mean_square, torch.finfo(torch.float32).tiny)
 
 
 def attention_gap(student_BCP: Tensor, teacher_BCP: Tensor, keep_BP: Tensor | None = None) -> Tensor:

@@ -96,7 +96,7 @@ class TrainingPass(Pass):
         for name in names:
             yield FakeQuantize(name, scheme, quant_max, observer is not None)
             start(fake_layer(model, name), quant_max, ranges.get(Site(name)))
-        yield from fit(model, task, self.objective, self.training())
+        yield from fit(model, task, self.objective, self.training(), resumable=True)
         for name in names:
             yield from stored(model, name, num_bits)
 

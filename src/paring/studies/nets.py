@@ -50,13 +50,18 @@ class ConversionNet(nn.Module):
     """
 
     def __init__(
-        self, sizes: tuple[int, ...], num_numbers: int, widths: tuple[int, ...] = (256, 128), embedding_dim: int = 8
+        self,
+        sizes: tuple[int, ...],
+        num_numbers: int,
+        widths: tuple[int, ...] = (256, 128),
+        embedding_dim: int = 8,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.embed = nn.ModuleList(nn.Embedding(size, embedding_dim) for size in sizes)
         layers: list[nn.Module] = []
         for num_in, num_out in pairwise((embedding_dim * len(sizes) + num_numbers, *widths)):
-            layers += [nn.Linear(num_in, num_out), nn.ReLU()]
+            layers += [nn.Linear(num_in, num_out), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], 1)
 

@@ -24,7 +24,7 @@ def trained(task: Task, training: Training, *, cache: bool = True) -> Generator[
 
     The cache key covers the untrained weights, the data, the seed and the settings, so it never serves another net.
     """
-    key = hashlib.sha256(f"{fingerprint(task)} {training} {torch.__version__}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{fingerprint(task)} {training.key()} {torch.__version__}".encode()).hexdigest()[:16]
     path = cache_folder() / f"{task.name}-{key}.safetensors"
     model = copy.deepcopy(task.model)
     if cache and path.is_file():

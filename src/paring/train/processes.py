@@ -1,0 +1,80 @@
+"""Several processes as one: each takes its share of every batch, and the gradients add up to the whole batch's.
+
+The objective must be a mean over examples for that; relations within a batch are those within each share. Batch norms
+see their share too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paring.core.task import Inputs, batch_size_of
+
+
+@dataclass(frozen=True)
+class Processes:
+    """What Accelerate knows of this process and the others."""
+
+    accelerator: Any
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return int(self.accelerator.num_processes)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that writes files."""
+        return bool(self.accelerator.is_main_process)
+
+    def share(self, inputs: Inputs, target: Any) -> tuple[Inputs, Any, float]:
+        """(inputs, target, weight) of this process: weights over all processes average 1."""
+        if self.count == 1:
+            return inputs, target, 1.0
+        rows, place = batch_size_of(inputs), int(self.accelerator.process_index)
+        low, high = rows * place // self.count, rows * (place + 1) // self.count
+        weight = (high - low) * self.count / rows
+        chosen = slice(low, high) if high > low else slice(0, 1)  # fewer rows than processes: one row, weight 0
+        return cut(inputs, chosen, rows), cut(target, chosen, rows), weight
+
+    def mean(self, value: Tensor) -> float:
+        """The mean of a number over the processes."""
+        shared: Tensor = self.accelerator.reduce(value.detach().float(), reduction="mean") if self.count > 1 else value
+        return shared.item()
+
+    def average_gradients_(self, parameters: Iterable[nn.Parameter]) -> None:
+        """For parameters outside the wrapped model: the objective's own."""
+        if self.count > 1:
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    parameter.grad = self.accelerator.reduce(parameter.grad, reduction="mean")
+
+    def agree_(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Gives parameters outside the wrapped model the first process's values."""
+        if self.count > 1:
+            from accelerate.utils import broadcast
+
+            for parameter in parameters:
+                parameter.data = broadcast(parameter.data)
+
+    def agree_on_chance(self) -> None:
+        """Gives torch's generator the first process's state, so that all draw one order."""
+        if self.count > 1:
+            from accelerate.utils import broadcast
+
+            state = torch.random.get_rng_state().to(self.accelerator.device)
+            torch.random.set_rng_state(broadcast(state).cpu())
+
+
+def cut(value: Any, rows: slice, of: int) -> Any:
+    """The rows of a tensor, or of each tensor of a tuple, list or dict, that has `of` of them."""
+    if isinstance(value, Tensor):
+        return value[rows] if value.ndim and len(value) == of else value
+    if isinstance(value, Mapping):
+        return {name: cut(one, rows, of) for name, one in value.items()}
+    return type(value)(cut(one, rows, of) for one in value) if isinstance(value, tuple | list) else value
