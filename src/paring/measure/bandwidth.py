@@ -34,7 +34,7 @@ def cache_sizes(folder: Path = CPU) -> dict[str, int]:
             level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
         except OSError:
             continue
-        if kind in ("Data", "Unified") and size[-1] in UNITS:
+        if kind in ("Data", "Unified") and size[-1:] in UNITS and size[:-1].isdigit():
             sizes[f"L{level}"] = int(size[:-1]) * UNITS[size[-1]]
     return dict(sorted(sizes.items())) or dict(USUAL)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -30,15 +31,21 @@ def module_map(model: onnx.ModelProto, node_map: Mapping[str, str] | None = None
     """Node name -> module name, "" where it is unknown.
 
     The saved map first, then what torch's exporter wrote beside each node, then the name of the weight a node reads
-    (`encoder.fc1.weight` -> `encoder.fc1`).
+    (`encoder.fc1.weight` -> `encoder.fc1`). A product into which a batch norm was folded bears the norm's name: it goes
+    back to the module of its weight, if nothing else reads that weight and no other node is that module's.
     """
     known = dict(node_map or {})
     stored = {tensor.name for tensor in model.graph.initializer}
+    readers = Counter(name for node in model.graph.node for name in node.input if name in stored)
     modules = {}
+    lost = {}
     for node in model.graph.node:
         name = node.name or (node.output[0] if node.output else "")
         modules[name] = known.get(name) or _scope(node) or _weight(node, stored)
-    return modules
+        if is_heavy(node.op_type) and readers[_weight_name(node, stored)] == 1:
+            lost[name] = _weight(node, stored)
+    present = set(modules.values())
+    return modules | {name: module for name, module in lost.items() if module and module not in present}
 
 
 def producers(model: onnx.ModelProto) -> dict[str, str]:
@@ -53,8 +60,13 @@ def one_module(parts: Iterable[tuple[str, str]]) -> str:
         parts: (module, operator type) of each.
     """
     named = [(module, kind) for module, kind in parts if module]
-    heavy = [module for module, kind in named if any(word in kind for word in HEAVY)]
+    heavy = [module for module, kind in named if is_heavy(kind)]
     return heavy[0] if heavy else (named[0][0] if named else "")
+
+
+def is_heavy(kind: str) -> bool:
+    """Whether an operator of this type (in the file or in an engine) multiplies matrices."""
+    return any(word in kind for word in HEAVY)
 
 
 def _scope(node: onnx.NodeProto) -> str:
@@ -66,5 +78,8 @@ def _scope(node: onnx.NodeProto) -> str:
 
 
 def _weight(node: onnx.NodeProto, stored: set[str]) -> str:
-    names = [name for name in node.input if name in stored and "." in name]
-    return names[0].rpartition(".")[0] if names else ""
+    return _weight_name(node, stored).rpartition(".")[0]
+
+
+def _weight_name(node: onnx.NodeProto, stored: set[str]) -> str:
+    return next((name for name in node.input if name in stored and "." in name), "")

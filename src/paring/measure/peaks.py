@@ -81,7 +81,7 @@ def known_peaks(threads: int = 1) -> Peaks | None:
         if held.pop("format") != FORMAT:
             return None
         return Peaks(**{**held, "levels": tuple(Level(**level) for level in held["levels"])})
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 

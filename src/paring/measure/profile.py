@@ -13,8 +13,9 @@ from paring.core.target import Target
 from paring.engines.inputs import free_inputs
 from paring.engines.profiling import EngineTimes, Event, onnxruntime_times, openvino_times
 from paring.engines.protocol import Arrays, Shapes
-from paring.measure.onnx_modules import module_map, one_module, producers, saved_node_map
+from paring.measure.onnx_modules import is_heavy, module_map, one_module, producers, saved_node_map
 from paring.measure.onnx_shapes import load_onnx
+from paring.measure.onnx_work import FREE
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,10 @@ class _Places:
 
     def module_of(self, event: Event) -> str:
         names = [self.node_of(name) for name in (event.name, *event.parts)]
-        parts = [(self.modules[name], self.kinds[name]) for name in dict.fromkeys(names) if name]
-        module = one_module(parts)
+        found = [name for name in dict.fromkeys(names) if name]
+        if is_heavy(event.kind) and not any(is_heavy(self.kinds[name]) for name in found):
+            found = [*self._products_before(found), *found]  # a product fused with what follows bears its name
+        module = one_module((self.modules[name], self.kinds[name]) for name in found)
         # What the engine added (a reorder, a broadcast) is called after what it serves.
         return module or self._by_weight(event)
 
@@ -110,6 +113,18 @@ class _Places:
             if candidate in self.makers:
                 return self.makers[candidate]
         return ""
+
+    def _products_before(self, names: list[str]) -> list[str]:
+        """The nearest products that these nodes work on, through elementwise nodes only."""
+        level, seen = names, set(names)
+        while level:
+            made = [self.makers[value] for name in level for value in self.inputs[name] if value in self.makers]
+            level = [name for name in dict.fromkeys(made) if name not in seen]
+            if products := [name for name in level if is_heavy(self.kinds[name])]:
+                return products
+            level = [name for name in level if self.kinds[name] in FREE]
+            seen.update(level)
+        return []
 
     def _by_weight(self, event: Event) -> str:
         known = {module for module in self.modules.values() if module}

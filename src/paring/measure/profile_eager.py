@@ -22,8 +22,20 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler announces itself
 
 
 def profile_eager(task: Task, model: nn.Module, inputs: Inputs, *, threads: int = 1, calls: int = 10) -> Profile:
-    """`model` on `inputs`: every operator's own time, under the innermost module that ran it; mean over `calls`."""
+    """`model` on `inputs`: every operator's own time, under the innermost module that ran it; mean over `calls`.
+
+    The model is left in the mode it was in.
+    """
+    training = {module: module.training for module in model.modules()}
     model.eval()
+    try:
+        return _profiled(task, model, inputs, threads, calls)
+    finally:
+        for module, was in training.items():
+            module.training = was
+
+
+def _profiled(task: Task, model: nn.Module, inputs: Inputs, threads: int, calls: int) -> Profile:
     with torch_threads(threads), torch.inference_mode(), _marked(model):
         task.predict(model, inputs)
         with profile(activities=[ProfilerActivity.CPU]) as seen:
@@ -72,5 +84,7 @@ def _marked(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
+        while open_ranges:  # a forward that failed left them open
+            open_ranges.pop().__exit__(None, None, None)
         for handle in handles:
             handle.remove()

@@ -19,6 +19,8 @@ from paring.measure.onnx_shapes import load_onnx
 from paring.measure.onnx_work import OpWork, work_of
 from paring.measure.peaks import Peaks
 
+FLOAT_BITS = {"fp32": 32, "bf16": 16, "fp16": 16}
+
 
 def roofline(
     path: str | Path,
@@ -30,7 +32,8 @@ def roofline(
 ) -> Floor:
     """The floor of the file at `path` on `target` for inputs of `shapes`, and `measured_ms` as a multiple of it.
 
-    Weights are read from the nearest cache level that holds all of them together, since they come round once a call;
+    Weights are read from the nearest cache level that holds all of them together, since they come round once a call,
+    in the precision the engine computes in;
     an operator's activations from the nearest that holds them.
 
     Args:
@@ -49,9 +52,9 @@ def floor_of(
     node_map: Mapping[str, str] | None = None,
 ) -> Floor:
     """The same of a file already read."""
-    works = work_of(model, shapes)
+    works = work_of(model, shapes, float_bits=FLOAT_BITS[target.precision])
     modules = module_map(model, node_map)
-    resident = sum(work.weight_bytes for work in works)
+    resident = sum({name: size for work in works for name, size in work.weights.items()}.values())
     ops = tuple(_op_floor(work, target, peaks, resident, modules.get(work.name, "")) for work in works)
     overhead_ms = peaks.overhead_s.get(target.engine, 0.0) * 1e3
     floor_ms = sum(op.floor_ms for op in ops) + overhead_ms
