@@ -33,6 +33,7 @@ from paring.cli.options import (
 )  # fmt: skip
 from paring.cli.profile import profile
 from paring.cli.serve import serve
+from paring.cli.study import study
 from paring.errors import SettingError
 
 app = typer.Typer(
@@ -169,6 +170,7 @@ def init(
 
 for name, command in (
     ("explain", explain),
+    ("study", study),
     ("measure", measure),
     ("compare", compare_command),
     ("load", load),

