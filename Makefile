@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install demo test browser check conformance clean
+.PHONY: install demo test browser check conformance deliver clean
 install: $(STAMP)
 
 $(STAMP): constraints.txt pyproject.toml
@@ -30,6 +30,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+deliver: $(STAMP) # make deliver TASK=task.py:task RECIPE=recipe.yaml BUDGET=budget.yaml IN_SERVICE=released
+	$(BIN)/paring compress "$(TASK)" --recipe "$(RECIPE)" --out "$(or $(OUT),out)"
+	test ! -e "$(IN_SERVICE)" || $(BIN)/paring gate "$(or $(OUT),out)/artifact" --against "$(IN_SERVICE)" --budget "$(BUDGET)"
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache

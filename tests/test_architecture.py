@@ -29,7 +29,7 @@ LAYERS = [
     {"judge", "choice", "testing"},
     {"report"},
     {"run", "ship"},
-    {"studies", "serve"},
+    {"studies", "serve", "gate"},
     {"cli"},
     {"__main__"},
 ]

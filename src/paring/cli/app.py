@@ -14,6 +14,7 @@ from rich.table import Table
 from paring.cli.answers import explain
 from paring.cli.compare import compare as compare_command
 from paring.cli.container import pack, size, unpack
+from paring.cli.gate import gate
 from paring.cli.loadtest import load
 from paring.cli.machine import machine
 from paring.cli.measure import measure
@@ -180,6 +181,7 @@ for name, command in (
     ("unpack", unpack),
     ("size", size),
     ("serve", serve),
+    ("gate", gate),
 ):
     app.command(name)(command)
 
