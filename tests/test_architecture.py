@@ -29,7 +29,7 @@ LAYERS = [
     {"judge", "choice", "testing"},
     {"report"},
     {"run", "ship"},
-    {"studies", "serve", "gate"},
+    {"studies", "serve", "gate", "traffic"},
     {"cli"},
     {"__main__"},
 ]
@@ -124,7 +124,8 @@ def test_containers_unpack_and_run_without_torch() -> None:
 
 
 def test_serving_imports_no_torch() -> None:
-    code = "import sys, paring.cli.lean, paring.serve.http; print([m for m in ('torch', 'scipy') if m in sys.modules])"
+    rooms = "paring.cli.lean, paring.serve.http, paring.traffic.figure"
+    code = f"import sys, {rooms}; print([m for m in ('torch', 'scipy') if m in sys.modules])"
     assert in_fresh_python(code) == "[]"
 
 

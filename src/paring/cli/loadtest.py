@@ -1,4 +1,4 @@
-"""`paring load`: a file under load, with MLPerf LoadGen."""
+"""`paring load`: a file under load, with MLPerf LoadGen; an address, with an open loop over HTTP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from paring.cli.options import BYTES, MILLISECONDS, AsJson, Threads, number_of
 from paring.cli.shapes import ShapeOptions, shapes_of
-from paring.errors import UnknownNameError
+from paring.errors import SettingError, UnknownNameError
 
 if TYPE_CHECKING:
     from paring.measure.loadgen import LoadResult
@@ -22,7 +22,13 @@ PROFILES = ("server", "edge")
 
 
 def load(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="An .onnx file or an artifact folder.")],
+    where: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH | URL ...",
+            help="An .onnx file or artifact folder; or addresses, http://127.0.0.1:8000/v2/models/NAME, side by side.",
+        ),
+    ],
     task: Annotated[str | None, typer.Option(help="A task, to run on a real input of it.")] = None,
     shape: ShapeOptions = None,
     engine: Annotated[str, typer.Option(help="onnxruntime or openvino.")] = "onnxruntime",
@@ -39,9 +45,16 @@ def load(
     memory: Annotated[str, typer.Option(help="Memory cap of the edge profile.")] = "512MB",
     full: Annotated[bool, typer.Option("--full", help="MLPerf's full run lengths (10 minutes each).")] = False,
     price: Annotated[float, typer.Option(help="Price of a core hour, for the cost of a million predictions.")] = 0.04,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Of an address: seconds each rate is held.")] = 5.0,
+    clients: Annotated[int, typer.Option(min=1, help="Of an address: clients that find its saturation.")] = 64,
+    token_file: Annotated[Path | None, typer.Option(help="Of an address: its bearer token; else PARING_TOKEN.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Of an address: an .npz whose first row is asked; else ones.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Of an address: folder for load.json and load.svg.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Loads a file as MLPerf does, and says what rate it bears and what a million predictions cost."""
+    """Loads a file as MLPerf does, or servers over HTTP by an open loop, and says what rate they bear."""
     from typing import get_args
 
     from paring.cli.render import console, saying
@@ -49,6 +62,17 @@ def load(
     from paring.measure.loadgen import Scenario
     from paring.measure.loadtest import LoadPlan, load_test
 
+    limit_ms = None if p99 is None else number_of(p99, "--p99", MILLISECONDS)
+    if any("://" in text for text in where):
+        from paring.cli.serve import read_token
+        from paring.cli.traffic import Traffic, load_urls
+
+        token = read_token(token_file)
+        load_urls(where, Traffic(shapes_of(shape), limit_ms, seconds, clients, token, data, out, as_json))
+        return
+    if len(where) > 1:
+        raise SettingError(f"load: {len(where)} files; one at a time. `paring compare` times several together.")
+    path = Path(where[0])
     if profile not in PROFILES:
         raise UnknownNameError("profile", profile, PROFILES, "--profile")
     for name in scenario or ():
@@ -58,7 +82,7 @@ def load(
     threads = 1 if at_the_edge else threads
     plan = LoadPlan(
         scenarios=tuple(scenario) if scenario else get_args(Scenario),  # type: ignore[arg-type]
-        limit_ms=None if p99 is None else number_of(p99, "--p99", MILLISECONDS),
+        limit_ms=limit_ms,
         rungs=ladder,
         full=full,
         edge_bytes=int(number_of(memory, "--memory", BYTES)) if at_the_edge else None,

@@ -53,7 +53,7 @@ def serve(
         max_batch=max_batch, batch_delay_ms=batch_delay, max_queue=max_queue, timeout_ms=timeout,
         max_body_bytes=max_body, max_rows=min(max_rows, max_queue), max_length=max_length, drain_s=drain,
     )  # fmt: skip
-    paths, token = named_paths(artifacts), _token(token_file)
+    paths, token = named_paths(artifacts), read_token(token_file)
     listener = bound_socket(host, port)
     journal, metrics = Journal(log), Metrics()
     try:
@@ -64,7 +64,8 @@ def serve(
         journal.close()
 
 
-def _token(file: Path | None) -> str | None:
+def read_token(file: Path | None) -> str | None:
+    """The bearer token in a file, else in the environment; None for none. Raises SettingError."""
     if file is None:
         return os.environ.get(TOKEN) or None
     try:
