@@ -196,6 +196,10 @@ def _index(app: App) -> Reply:
     )
 
 
+def _schema(app: App) -> Reply:
+    return json_reply(schema({slot.name: slot.model.inputs for slot in app.models}, app.token is not None))
+
+
 def _server(app: App) -> Reply:
     return json_reply({"name": "paring", "version": paring.__version__, "extensions": EXTENSIONS})
 
@@ -227,7 +231,7 @@ PLAIN: Mapping[tuple[str, ...], tuple[str, Callable[[App], Reply]]] = {
     ("v2", "health", "ready"): ("GET", _health),
     ("v2", "repository", "index"): ("POST", _index),
     ("metrics",): ("GET", lambda app: Reply(200, app.metrics.page(), ((b"content-type", CONTENT_TYPE),))),
-    ("openapi.json",): ("GET", lambda app: json_reply(schema(app.token is not None))),
+    ("openapi.json",): ("GET", _schema),
 }
 ENDPOINTS: Mapping[str, tuple[str, Endpoint]] = {
     "": ("GET", _metadata),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 import threading
@@ -16,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from paring.errors import SettingError
 from paring.serve.app import App
+from paring.serve.journal import Journal
 from paring.serve.limits import Limits
 from paring.serve.repository import Repository
 
@@ -92,6 +94,17 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
+class JournalHandler(logging.Handler):
+    """What uvicorn has to say, as lines of the journal."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__(logging.WARNING)
+        self.journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.journal("http", level=record.levelname.lower(), message=record.getMessage())
+
+
 class DrainingServer(uvicorn.Server):
     """On SIGTERM readiness says 503 and every answer closes its connection; after `drain_s` the port closes; what is
     under way is answered; then the process ends. A second signal ends it at once."""
@@ -116,6 +129,9 @@ class DrainingServer(uvicorn.Server):
 
     async def run_on(self, listener: socket.socket) -> None:
         """Serves until drained."""
+        log, told = logging.getLogger("uvicorn.error"), JournalHandler(self.app.journal)
+        log.addHandler(told)
+        log.propagate = False
         watching = asyncio.create_task(watch(self.app.models, WATCH_S))
         listener.listen(BACKLOG)  # whoever reads the next line and asks at once waits for uvicorn, and is not refused
         host, port = listener.getsockname()[:2]
@@ -126,6 +142,7 @@ class DrainingServer(uvicorn.Server):
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
+            log.removeHandler(told)
             self.app.journal("ended", under_way=self.app.under_way)
             self.app.models.close()
 

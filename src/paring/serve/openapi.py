@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paring.serve.dtypes import NAMES
+from paring.engines.protocol import InputSpec
+from paring.serve.dtypes import name_of
 
 DOCUMENT = "3.1.0"
 
 
-def schema(with_token: bool) -> dict[str, Any]:
-    """The document as plain data."""
-    name = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+def schema(models: Mapping[str, Sequence[InputSpec]], with_token: bool) -> dict[str, Any]:
+    """The document as plain data; `models` are the names served with what they take."""
+    name = {"name": "model", "in": "path", "required": True, "schema": {"type": "string", "enum": sorted(models)}}
     listed = {"type": "array", "items": _object("name", "version")}
     tensors = _object("name", "versions", "inputs", "outputs")
     answer = _object("model_name", "model_version", "outputs")
     inference = _does("An inference.", answer, 400, 404, 408, 413, 415, 422, 503)
-    inference["requestBody"] = {"required": True, "content": {"application/json": {"schema": _infer_request()}}}
+    inference["requestBody"] = {"required": True, "content": {"application/json": {"schema": _infer_request(models)}}}
     reload = _does("Looks at the files again.", _object("name", "version"), 404, 408, 409, 413, 415)
     paths: dict[str, Any] = {
         "/v2": {"get": _does("What this server is.", _object("name", "version", "extensions"))},
@@ -61,14 +63,15 @@ def _object(*required: str) -> dict[str, Any]:
     return {"type": "object", "required": list(required)}
 
 
-def _infer_request() -> dict[str, Any]:
+def _infer_request(models: Mapping[str, Sequence[InputSpec]]) -> dict[str, Any]:
+    specs = [spec for inputs in models.values() for spec in inputs]
     tensor = {
         "type": "object",
         "required": ["name", "shape", "datatype"],
         "properties": {
-            "name": {"type": "string"},
+            "name": {"enum": sorted({spec.name for spec in specs})},
             "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}},
-            "datatype": {"enum": list(NAMES)},
+            "datatype": {"enum": sorted({name_of(spec.dtype) for spec in specs})},
             "parameters": {"type": "object"},
             "data": {"type": "array"},
         },
