@@ -9,8 +9,9 @@ from typing import Any
 
 GOOD = {"name": "x", "shape": [2, 3], "datatype": "FP32", "parameters": {"binary_data_size": 24}}
 ODD: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 3, 24, 25, 2**31, 2**63, 2**70, -(2**63), 0.5, 1e308, "", "x", "FP32", "INT64", "BYTES",
-    "BOOL", "\u0000", "../../etc/passwd", "%s%n", "é" * 50, [], {}, [[]], [1, [2]], [None], {"a": {"b": []}}, [2, 3], [-1, 3],
+    None, True, False, 0, -1, 1, 3, 24, 25, 2**31, 2**63, 2**70, -(2**63), 0.5, 1e308, "", "x", "FP32", "INT64",
+    "BYTES", "BOOL", "\u0000", "../../etc/passwd", "%s%n", "é" * 50, [], {}, [[]], [1, [2]], [None],
+    {"a": {"b": []}}, [2, 3], [-1, 3],
 )  # fmt: skip
 
 
