@@ -25,7 +25,9 @@ from paring.cli.options import (
     Engines,
     MaxDrop,
     MaxLatency,
+    MaxMemory,
     MaxSize,
+    MinThroughput,
     Out,
     Percentile,
     Threads,
@@ -78,6 +80,8 @@ def compress(
     max_drop: MaxDrop = None,
     max_latency: MaxLatency = None,
     max_size: MaxSize = None,
+    max_memory: MaxMemory = None,
+    min_throughput: MinThroughput = None,
     percentile: Percentile = "p50",
     engine: Engines = None,
     device: Device = "cpu",
@@ -108,7 +112,7 @@ def compress(
         from paring.core.task import outputs_and_targets
 
         baseline_metric = loaded.metric(*outputs_and_targets(loaded, loaded.model, loaded.validation))
-    budget = budget_of(max_drop, max_latency, max_size, percentile, baseline_metric)
+    budget = budget_of(max_drop, max_latency, max_size, percentile, baseline_metric, min_throughput, max_memory)
     if dry_run:
         plan = plan_of(loaded, recipes, bench)
         if as_json:

@@ -121,11 +121,14 @@ def _inputs(task: str | None, path: Path, target: Any) -> Any:
     if task is None:
         return None
     from paring.cli.load import load_task
+    from paring.core.check import check_task
     from paring.engines import open_session
     from paring.judge.bench import timed_inputs
     from paring.measure.quality import file_inputs
 
-    return file_inputs(open_session(path, target), timed_inputs(load_task(task), 1))
+    loaded = load_task(task)
+    check_task(loaded)
+    return file_inputs(open_session(path, target), timed_inputs(loaded, 1))
 
 
 def _table(report: LoadReport) -> Table:

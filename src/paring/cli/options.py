@@ -24,6 +24,8 @@ Out = Annotated[Path, typer.Option("--out", help="The run folder: candidates, ar
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 MaxDrop = Annotated[str | None, typer.Option(help="Budget: largest drop; 0.01, 0.5pt (points) or 0.5% (relative).")]
 MaxLatency = Annotated[str | None, typer.Option(help="Budget: longest call, for example 1.5ms.")]
+MinThroughput = Annotated[float | None, typer.Option(help="Budget: fewest examples per second.")]
+MaxMemory = Annotated[str | None, typer.Option(help="Budget: most memory of a fresh process, for example 300MB.")]
 MaxSize = Annotated[str | None, typer.Option(help="Budget: largest file, for example 200kB or 2MB.")]
 
 
@@ -45,7 +47,13 @@ def bench_of(engines: list[str] | None, device: str, threads: int, batch_size: i
 
 
 def budget_of(
-    max_drop: str | None, max_latency: str | None, max_size: str | None, percentile: str, relative_to: float | None
+    max_drop: str | None,
+    max_latency: str | None,
+    max_size: str | None,
+    percentile: str,
+    relative_to: float | None,
+    min_throughput: float | None = None,
+    max_memory: str | None = None,
 ) -> Budget:
     """The budget these options ask for; `relative_to` is the baseline's metric, which a drop in % refers to."""
     if percentile not in ("p50", "p90", "p99"):
@@ -54,7 +62,9 @@ def budget_of(
         max_metric_drop=None if max_drop is None else drop_of(max_drop, relative_to),
         max_latency_ms=None if max_latency is None else number_of(max_latency, "--max-latency", MILLISECONDS),
         percentile=percentile,  # type: ignore[arg-type]
+        min_throughput_per_s=min_throughput,
         max_file_bytes=None if max_size is None else int(number_of(max_size, "--max-size", BYTES)),
+        max_peak_memory_bytes=None if max_memory is None else int(number_of(max_memory, "--max-memory", BYTES)),
     )
 
 

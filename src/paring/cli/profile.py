@@ -38,8 +38,11 @@ def profile(
     from paring.cli.load import load_task
     from paring.cli.render import console, saying
     from paring.cli.targets import targets_of
+    from paring.core.check import check_task
 
     loaded = None if task is None else load_task(task)
+    if loaded is not None:
+        check_task(loaded)
     found = []
     with saying("profile", quiet=as_json) as say:
         for target in targets_of(engine, precision, None, [threads], [batch]):

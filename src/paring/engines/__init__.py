@@ -12,14 +12,14 @@ import importlib.util
 from pathlib import Path
 from typing import get_args
 
-from paring.core.target import EngineName, Precision, Target
+from paring.core.target import Device, EngineName, Precision, Target
 from paring.engines.processor import cpu_flags, cpu_precisions, has_vnni, machine, usable_cores
 from paring.engines.protocol import FileSession, Session, Shapes
 from paring.errors import CorruptFileError, EngineError, UnknownNameError
 
 __all__ = [
-    "FileSession", "Session", "check_file", "cpu_flags", "engine_versions", "has_vnni", "installed_engines", "machine",
-    "open_session", "precisions", "usable_cores",
+    "FileSession", "Session", "check_file", "cpu_flags", "devices", "engine_versions", "has_vnni", "installed_engines",
+    "machine", "open_session", "precisions", "usable_cores",
 ]  # fmt: skip
 
 
@@ -77,6 +77,15 @@ def precisions(engine: str) -> tuple[Precision, ...]:
     if engine not in get_args(EngineName):
         raise UnknownNameError("engine", engine, get_args(EngineName))
     return cpu_precisions() if engine == "openvino" else ("fp32",)
+
+
+def devices(engine: str) -> tuple[Device, ...]:
+    """Where `engine` can run a file here: cpu, and cuda if ONNX Runtime was built for it and finds a GPU."""
+    if engine != "onnxruntime" or engine not in installed_engines():
+        return ("cpu",)
+    import onnxruntime as ort
+
+    return ("cpu", "cuda") if "CUDAExecutionProvider" in ort.get_available_providers() else ("cpu",)
 
 
 def check_file(path: Path) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from paring.core.target import Device, EngineName, Target
 from paring.core.task import Inputs, Task, tensors_of
-from paring.engines import installed_engines, precisions
+from paring.engines import devices, installed_engines, precisions
 from paring.errors import EngineError
 
 
@@ -32,7 +32,7 @@ class Bench:
     def targets(self) -> tuple[Target, ...]:
         """Every Target a file runs on here: installed engines x the precisions this processor has.
 
-        Raises: EngineError if none of the engines is installed.
+        Raises: EngineError if none of the engines is installed, or none of them finds the device.
         """
         found = tuple(
             Target(engine, precision, self.threads, self.batch_size, self.device, static_shapes=engine == "openvino")
@@ -43,6 +43,9 @@ class Bench:
         if not found:
             wanted = ", ".join(self.engines)
             raise EngineError(f"none of the engines {wanted} runs files here. Run: pip install onnxruntime openvino")
+        if not any(self.device in devices(target.engine) for target in found):
+            wanted = ", ".join(dict.fromkeys(target.engine for target in found))
+            raise EngineError(f"not measured: no GPU: {wanted} finds none for device {self.device!r} here. Use cpu.")
         return found
 
     def conditions(self) -> dict[str, object]:
