@@ -96,7 +96,7 @@ def log_fold(log: str, seed: int) -> tuple[Task, float]:
     categories, numbers = table.rows(train[:2], scaled_by=train)
     task = Task(
         name=f"{log}-{seed}",
-        model=ConversionNet(*shape, widths=(256, 128)),
+        model=ConversionNet(*shape, widths=(256, 128), dropout=0.5),
         example_inputs=(categories, numbers),
         train=of(train, batch_size=256, shuffle=True),
         calibration=of(train[:2048], batch_size=512),
