@@ -83,7 +83,7 @@ def _objectives(rows: Rows) -> str:
     if not _names(rows, "objectives"):
         return ""
     table = _accuracy_table(rows, "objectives", lambda _: "alone")
-    return "\n".join(["## Every objective, on MNIST with 5,000 images", "", OBJECTIVES, "", *table])
+    return "\n".join(["## Every objective, on MNIST with 3,000 images", "", OBJECTIVES, "", *table])
 
 
 def _text(rows: Rows) -> str:
@@ -156,8 +156,8 @@ def _foot(rows: Rows) -> str:
 HEAD = "# Distillation, measured\n\nWritten from `results/distill.json` by `benchmarks/distill.py`.\n"
 MNIST = (
     "Teacher: two convolutions (32, 64), 512 hidden, 8 epochs on images moved by up to 2 pixels. Student: "
-    "784-400-100-10. Alone and distilled (temperature 4, alpha 0.9) at equal epochs, rates and seeds; *shifted* "
-    "rows see moved images, which the teacher answers too."
+    "784-400-100-10. Alone and distilled (temperature 4, alpha 0.9) at equal epochs, rates and seeds; "
+    "*moved copies* are the training images moved by up to 2 pixels, which the teacher answers too (`paring teach`)."
 )
 OBJECTIVES = (
     "A thin convolutional student (4, 8 channels, 16 hidden) of the same teacher, 6 epochs, learning rate 4e-3, "

@@ -22,7 +22,9 @@ from paring.data.sst2 import Labelled, sst2
 from paring.data.tables import Table
 from paring.measure.metrics import accuracy, poisson_log_loss
 from paring.studies.nets import ConversionNet, conv_net, mlp
-from paring.studies.teachers import trained
+from paring.studies.teachers import cache_folder, trained
+from paring.teach.taught import taught
+from paring.teach.teach import teach
 from paring.train import Training
 
 MINILM = ("weights/minilm-l6-sst2.safetensors", "5178565761de525a1e1b5dfecd3321dd156f36d0d06d9b863da90023c5b4b2bc")
@@ -56,8 +58,12 @@ class Shifted:
             yield moved[:, None].contiguous(), self.targets[rows]
 
 
-def mnist_task(*, shifted: bool = False, num_train: int | None = None) -> Task:
-    """A convolutional teacher of 1.6 M parameters, trained here once; students named fc, thin."""
+def mnist_task(*, copies: int = 1, num_train: int | None = None) -> Task:
+    """A convolutional teacher of 1.6 M parameters, trained here once; students named fc, thin.
+
+    With `copies` above 1 the training images are so many moved copies of themselves. The teacher has answered them
+    all ahead, unless there are only `num_train`.
+    """
     splits = mnist()
     torch.manual_seed(0)
     (train_x, train_y), (val_x, val_y), (test_x, test_y) = splits.train, splits.validation, splits.test
@@ -75,7 +81,18 @@ def mnist_task(*, shifted: bool = False, num_train: int | None = None) -> Task:
     )
     task = drain(trained(task, MNIST_TEACHER))
     x, y = train_x[:num_train], train_y[:num_train]
-    return replace(task, train=Shifted(x, y, 128) if shifted else batches(x, y, 128, shuffle=True))
+    if num_train is not None:
+        return replace(task, train=batches(x, y, 128, shuffle=True))
+    if copies > 1:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            passes = [list(Shifted(x, y, 1024)) for _ in range(copies)]
+        x, y = (torch.cat([batch[side] for one in passes for batch in one]) for side in (0, 1))
+    task = replace(task, train=batches(x, y, 128, shuffle=True))
+    folder = cache_folder().parent / "answers" / f"{task.name}-{copies}"
+    for told in teach(task, folder):
+        print(f"        teacher's answers, {copies} copies: {told.text}", flush=True)
+    return taught(task, folder)
 
 
 def log_fold(log: str, seed: int) -> tuple[Task, float]:

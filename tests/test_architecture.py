@@ -18,7 +18,7 @@ LAYERS = [
     {"errors"},
     {"core", "numerics", "data"},
     {"graph", "engines"},
-    {"train", "measure"},
+    {"train", "measure", "teach"},
     {"clock", "artifacts", "container"},
     {"prune", "factorize", "quantize", "distill", "student", "finetune"},
     {"catalog"},

@@ -12,7 +12,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from paring.train.processes import Processes, cut
+from paring.data.rows import cut_rows
+from paring.train.processes import Processes
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,11 +49,12 @@ class Fake:
 
 def test_shares_cover_every_row_once_and_weigh_them_alike() -> None:
     x, y = torch.arange(7.0), torch.arange(7)
-    shares = [Processes(Fake(place, 3)).share({"x": x, "scale": 2}, y) for place in range(3)]
-    assert torch.cat([inputs["x"] for inputs, _, _ in shares]).tolist() == x.tolist()  # type: ignore[index]
-    assert torch.cat([target for _, target, _ in shares]).tolist() == y.tolist()
-    means = [inputs["x"].mean() * weight for inputs, _, weight in shares]  # type: ignore[index]
+    inputs = {"x": x, "scale": 2}
+    shares = [Processes(Fake(place, 3)).share(inputs, (inputs, y)) for place in range(3)]
+    assert torch.cat([mine["x"] for (mine, _), _ in shares]).tolist() == x.tolist()
+    assert torch.cat([target for (_, target), _ in shares]).tolist() == y.tolist()
+    means = [mine["x"].mean() * weight for (mine, _), weight in shares]
     assert torch.isclose(sum(means) / 3, x.mean())  # type: ignore[arg-type]
     few = [Processes(Fake(place, 3)).share(x[:2], y[:2]) for place in range(3)]
-    assert sorted(weight for _, _, weight in few) == [0, 1.5, 1.5]
-    assert cut((x, [x]), slice(0, 2), 7)[1][0].tolist() == [0, 1]
+    assert sorted(weight for _, weight in few) == [0, 1.5, 1.5]
+    assert cut_rows((x, [x]), slice(0, 2), 7)[1][0].tolist() == [0, 1]

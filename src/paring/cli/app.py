@@ -19,6 +19,7 @@ from paring.cli.loadtest import load
 from paring.cli.machine import machine
 from paring.cli.measure import measure
 from paring.cli.options import (
+    Answers,
     AsJson,
     BatchSize,
     Device,
@@ -37,6 +38,7 @@ from paring.cli.options import (
 from paring.cli.profile import profile
 from paring.cli.serve import serve
 from paring.cli.study import study
+from paring.cli.teach import teach
 from paring.errors import SettingError
 
 app = typer.Typer(
@@ -83,6 +85,7 @@ def compress(
     max_memory: MaxMemory = None,
     min_throughput: MinThroughput = None,
     percentile: Percentile = "p50",
+    answers: Answers = None,
     engine: Engines = None,
     device: Device = "cpu",
     threads: Threads = 1,
@@ -104,6 +107,10 @@ def compress(
 
     recipes = [read_recipe(path) for path in recipe]
     loaded = load_task(task)
+    if answers is not None:
+        from paring.teach.taught import taught
+
+        loaded = taught(loaded, answers)
     check_recipes(loaded, recipes)
     check_task(loaded)
     bench = bench_of(engine, device, threads, batch)
@@ -181,6 +188,7 @@ for name, command in (
     ("load", load),
     ("machine", machine),
     ("profile", profile),
+    ("teach", teach),
     ("pack", pack),
     ("unpack", unpack),
     ("size", size),

@@ -21,6 +21,9 @@ Threads = Annotated[int, typer.Option(min=1, help="Threads per call.")]
 BatchSize = Annotated[int, typer.Option("--batch", min=1, help="Rows per call.")]
 Percentile = Annotated[str, typer.Option(help="Which latency the budget means: p50, p90 or p99.")]
 Out = Annotated[Path, typer.Option("--out", help="The run folder: candidates, artifact, results.json, report.html.")]
+Answers = Annotated[
+    Path | None, typer.Option("--answers", help="A folder of `paring teach`: train from it, without the teacher.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 MaxDrop = Annotated[str | None, typer.Option(help="Budget: largest drop; 0.01, 0.5pt (points) or 0.5% (relative).")]
 MaxLatency = Annotated[str | None, typer.Option(help="Budget: longest call, for example 1.5ms.")]

@@ -29,10 +29,15 @@ class TensorBatches:
         return -(-len(self.targets) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[InMemory, Tensor]]:
+        for _, inputs, targets in self.numbered():
+            yield inputs, targets
+
+    def numbered(self) -> Iterator[tuple[Tensor, InMemory, Tensor]]:
+        """(row numbers, inputs, targets) of each batch."""
         n = len(self.targets)
         order = torch.randperm(n) if self.shuffle else torch.arange(n)
         for rows in torch.split(order, self.batch_size):
-            yield _take(self.inputs, rows), self.targets[rows]
+            yield rows, _take(self.inputs, rows), self.targets[rows]
 
 
 def batches(inputs: InMemory, targets: Tensor, batch_size: int = 128, *, shuffle: bool = False) -> TensorBatches:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
@@ -62,5 +62,5 @@ class Features(Objective):
 
 def _mean_squares(teacher: nn.Module, pairs: Sequence[Pair], task: Task) -> list[float]:
     inputs, _ = next(iter(task.real_inputs()))
-    seen = glimpse(teacher, replace(task, example_inputs=inputs), [pair.teacher for pair in pairs], Features.name)
+    seen = glimpse(teacher, task, [pair.teacher for pair in pairs], Features.name, inputs)
     return [float(seen[pair.teacher].float().square().mean()) for pair in pairs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -74,3 +75,15 @@ def _fitting(name: str, old: Tensor, new: Tensor | None) -> Tensor:
         )
     new = new.clone()
     return nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
+
+
+def weights_digest(model: nn.Module, besides: str = "") -> str:
+    """Sixteen hex digits over every parameter and buffer, each once, and over the text `besides`."""
+    digest = hashlib.sha256(besides.encode())
+    seen: set[int] = set()
+    for name, tensor in named_tensors(model):
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paring.core.task import Task
+from paring.core.task import Inputs, Task
 from paring.errors import ForwardError
 from paring.graph.sites import submodule
 
@@ -39,8 +39,10 @@ def first_output(answer: Any) -> Tensor | None:
 
 
 @torch.no_grad()
-def glimpse(model: nn.Module, task: Task, layers: Iterable[str], where: str) -> dict[str, Tensor]:
-    """What `layers` give on `task.example_inputs`, in eval mode; the model's mode and statistics are kept.
+def glimpse(
+    model: nn.Module, task: Task, layers: Iterable[str], where: str, inputs: Inputs | None = None
+) -> dict[str, Tensor]:
+    """What `layers` give on `inputs` or `task.example_inputs`, in eval mode; mode and statistics are kept.
 
     Raises: UnknownNameError for a layer the model lacks, ForwardError for one that the forward never reaches.
     """
@@ -48,7 +50,7 @@ def glimpse(model: nn.Module, task: Task, layers: Iterable[str], where: str) -> 
     was_training = model.training
     with watch(model, wanted) as seen:
         try:
-            task.predict(model.eval(), task.example_inputs)
+            task.predict(model.eval(), task.example_inputs if inputs is None else inputs)
         finally:
             model.train(was_training)
     for layer in wanted:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -135,12 +134,3 @@ def put_back_(model: nn.Module, kept: dict[str, Tensor]) -> None:
     """Copies weights that `weights_of` once gave into the model."""
     for name, tensor in weights_of(model).items():
         tensor.copy_(kept[name])
-
-
-def key_of(model: nn.Module, settings: str) -> str:
-    """Sixteen hex digits over the weights at the start and the settings."""
-    digest = hashlib.sha256(settings.encode())
-    for name, tensor in weights_of(model).items():
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]

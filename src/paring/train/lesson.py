@@ -26,9 +26,9 @@ class Lesson:
     teacher: nn.Module
     scorer: Scorer
 
-    def loss(self, inputs: Inputs, target: Any) -> Tensor:
-        """The loss, (), of one batch."""
-        answer, layers = self._taught(inputs) if self.scorer.uses_teacher else (None, {})
+    def loss(self, inputs: Inputs, target: Any, answers: tuple[Tensor, Mapping[str, Tensor]] | None = None) -> Tensor:
+        """The loss, (), of one batch; the teacher runs only where its answers are not given."""
+        answer, layers = answers or (self._taught(inputs) if self.scorer.uses_teacher else (None, {}))
         output = self.task.predict(self.student, inputs)
         return self.scorer.loss(Seen(inputs, target, output, answer, dict(self.student_layers), layers))
 

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from paring.core.edit import Epoch, Progress
 from paring.core.objective import Objective
 from paring.core.task import Batches, Task, outputs_and_targets
+from paring.core.taught import TaughtBatches
 from paring.errors import MissingError, TaskError
 from paring.graph.edits.mask import apply_masks_
+from paring.graph.state import weights_digest
 from paring.graph.watch import watch
-from paring.train.checkpoint import Checkpoint, Place, key_of, put_back_, weights_of
+from paring.train.checkpoint import Checkpoint, Place, put_back_, weights_of
 from paring.train.lesson import Lesson, teacher_of
 from paring.train.processes import Processes
 from paring.train.settings import Training
@@ -44,9 +46,13 @@ def fit(
 
     accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     processes, device = Processes(accelerator), accelerator.device
-    key = key_of(model, f"{training.key()} {objective} {task.seed}") if resumable and task.scratch else ""
+    key = ""
+    if resumable and task.scratch is not None:
+        key = weights_digest(model, f"{training.key()} {objective} {task.seed}")
     teacher = teacher_of(task, objective)
     scorer = objective.bind(model, teacher, task)
+    if isinstance(task.train, TaughtBatches) and scorer.uses_teacher:
+        task.train.check(task.model, scorer.teacher_layers)
     chosen = tuple(model.parameters()) if trainable is None else trainable
     frozen = [p for p in model.parameters() if p.requires_grad and not any(p is q for q in chosen)]
     for parameter in frozen:
@@ -123,8 +129,9 @@ class _Loop:
         from accelerate.utils import send_to_device
 
         training, accelerator = self.training, self.processes.accelerator
-        inputs, target, weight = self.processes.share(*batch)
-        inputs, target = send_to_device((inputs, target), accelerator.device)
+        inputs, target, answers = batch
+        (inputs, target, answers), weight = self.processes.share(inputs, (inputs, target, answers))
+        inputs, target, answers = send_to_device((inputs, target, answers), accelerator.device)
         first = place.batch - place.batch % training.accumulation
         together = min(training.accumulation, per_epoch - first)
         optimizer = self.checkpoint.optimizer
@@ -132,7 +139,7 @@ class _Loop:
             group["lr"] = training.learning_rate * training.rate_at(place.done, num_steps)
         kind = accelerator.device.type
         with torch.autocast(kind, dtype=torch.bfloat16, enabled=training.precision == "bf16"):
-            loss: Tensor = self.lesson.loss(inputs, target) * weight
+            loss: Tensor = self.lesson.loss(inputs, target, answers) * weight
         accelerator.backward(loss / together)
         if place.batch + 1 == first + together:
             self.processes.average_gradients_(self.lesson.scorer.learned)
@@ -170,18 +177,27 @@ class _Loop:
     def _begun(self) -> Iterator[Any]:
         self.processes.agree_on_chance()
         self.checkpoint.epoch_chance = torch.random.get_rng_state()
-        yield from self.data
+        yield from self._drawn()
 
     def _taken_up(self, place: Place) -> Iterator[Any]:
         """The batches of a broken epoch that are left: drawn as they were, then chance as it stood."""
         now = torch.random.get_rng_state()
         assert self.checkpoint.epoch_chance is not None
         torch.random.set_rng_state(self.checkpoint.epoch_chance)
-        batches = iter(self.data)
+        batches = self._drawn()
         for _ in range(place.batch):
             next(batches)
         torch.random.set_rng_state(now)
         yield from batches
+
+    def _drawn(self) -> Iterator[tuple[Any, Any, Any]]:
+        """(inputs, target, the teacher's answers where they are on disk) of one pass."""
+        if isinstance(self.data, TaughtBatches) and self.lesson.scorer.uses_teacher:
+            for inputs, target, answers in self.data.lessons():
+                yield inputs, target, (answers.output, dict(answers.layers))
+        else:
+            for inputs, target in self.data:
+                yield inputs, target, None
 
 
 def _epochs_since_best(task: Task, metrics: list[float]) -> int:

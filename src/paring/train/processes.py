@@ -6,7 +6,7 @@ see their share too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from paring.core.task import Inputs, batch_size_of
+from paring.data.rows import cut_rows
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,15 @@ class Processes:
         """Whether this is the one that writes files."""
         return bool(self.accelerator.is_main_process)
 
-    def share(self, inputs: Inputs, target: Any) -> tuple[Inputs, Any, float]:
-        """(inputs, target, weight) of this process: weights over all processes average 1."""
+    def share(self, inputs: Inputs, parts: Any) -> tuple[Any, float]:
+        """(this process's rows of `parts`, weight): weights over all processes average 1."""
         if self.count == 1:
-            return inputs, target, 1.0
+            return parts, 1.0
         rows, place = batch_size_of(inputs), int(self.accelerator.process_index)
         low, high = rows * place // self.count, rows * (place + 1) // self.count
         weight = (high - low) * self.count / rows
         chosen = slice(low, high) if high > low else slice(0, 1)  # fewer rows than processes: one row, weight 0
-        return cut(inputs, chosen, rows), cut(target, chosen, rows), weight
+        return cut_rows(parts, chosen, rows), weight
 
     def mean(self, value: Tensor) -> float:
         """The mean of a number over the processes."""
@@ -69,12 +70,3 @@ class Processes:
 
             state = torch.random.get_rng_state().to(self.accelerator.device)
             torch.random.set_rng_state(broadcast(state).cpu())
-
-
-def cut(value: Any, rows: slice, of: int) -> Any:
-    """The rows of a tensor, or of each tensor of a tuple, list or dict, that has `of` of them."""
-    if isinstance(value, Tensor):
-        return value[rows] if value.ndim and len(value) == of else value
-    if isinstance(value, Mapping):
-        return {name: cut(one, rows, of) for name, one in value.items()}
-    return type(value)(cut(one, rows, of) for one in value) if isinstance(value, tuple | list) else value

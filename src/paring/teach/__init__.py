@@ -1,0 +1,1 @@
+"""The teacher's answers, asked for once and kept on disk."""
