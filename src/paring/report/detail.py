@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paring.core.candidate import Candidate
-from paring.core.edit import Declined
+from paring.core.edit import Declined, Epoch
 from paring.judge.record import NODES, SAMPLES, Judged
 from paring.measure.samples import Samples
 from paring.recipe_io import to_yaml
@@ -25,6 +25,7 @@ class Detail:
     layers: tuple[Layer, ...] = ()
     declined: tuple[Declined, ...] = ()
     samples: Samples | None = None
+    history: tuple[Epoch, ...] = ()
 
 
 def details(judged: Sequence[Judged], baseline: Judged) -> dict[str, Detail]:
@@ -41,6 +42,7 @@ def _detail(one: Judged, baseline: Judged) -> Detail:
         layers=layers(baseline.candidate, candidate, _costs(baseline, names), _costs(one, names)),
         declined=_once(candidate),
         samples=Samples.load(samples) if samples.is_file() else None,
+        history=candidate.history,
     )
 
 

@@ -18,6 +18,7 @@ from paring.report.results import Run, verdict_sentence
 from paring.report.roles import shown
 from paring.report.slices import slice_table
 from paring.report.tables import candidates_table, targets_table
+from paring.report.training import training_section
 from paring.report.words import digits, metric_text, scaled, signed, times
 from paring.report.zeros import zeros_tables
 
@@ -57,6 +58,7 @@ def page(run: Run) -> str:
         _section("classes", "Class by class", None, slice_table(run)),
         _section("layers", "Layer by layer", EDITS, edit_tables(run)),
         _section("zeros", "What the zeros would save", None, found) if (found := zeros_tables(run)) else Html(""),
+        _section("training", "Epoch by epoch", None, training_section(run)),
         _section("memory", "Memory, start and throughput", None, memory_section(run)),
         _section("engines", "Every engine and precision", None, targets_table(run), _refused(run)),
         _section("reproduce", "How to reproduce", None, reproduce(run)),
