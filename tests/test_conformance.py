@@ -58,7 +58,7 @@ SAMPLES: dict[str, Pass] = {
     "prune.movement": Movement(sparsity=0.5, schedule=Cubic(epochs=1, begin=0.3, interval=1)),
     "prune.heads": Heads(pruning_ratio=0.5),
     "prune.neurons": Neurons(pruning_ratio=0.25),
-    "prune.layers": Layers(pruning_ratio=0.5),
+    "prune.layers": Layers(pruning_ratio=0.4),
     "prune.vocabulary": Vocabulary(),
     "prune.iterative": Iterative(Magnitude(sparsity=0.5), rounds=2, recovery=Finetune(epochs=1)),
     "factorize.svd": Svd(rank=Rank(3)),
@@ -118,8 +118,12 @@ def check_on(net: str, name: str, after: tuple[Pass, ...] = ()) -> None:
     if net in HOMES.get(name, TASKS):
         check_pass(SAMPLES[name], TASKS[net](), after=after)
         return
-    with pytest.raises(NothingToDoError, match=name):
+    try:
         check_pass(SAMPLES[name], TASKS[net](), after=after)
+    except NothingToDoError as error:
+        assert name in str(error)
+    else:
+        assert after, f"{net} has something for {name} to do: name it among HOMES"
 
 
 def family(name: str) -> str:

@@ -12,6 +12,7 @@ from paring.core.edit import Declined, Edit, Step
 from paring.core.task import Task
 from paring.errors import NothingToDoError
 from paring.graph.attention import attentions
+from paring.graph.edits.factorize import LowRankLinear
 from paring.graph.edits.heads import PruneHeads
 from paring.graph.edits.slice import Slice
 from paring.graph.edits.unfuse import unfuse_all
@@ -50,7 +51,10 @@ class Heads(Structured):
                 yield Declined(one.name, "it has a single head to keep")
             else:
                 yield one.group(model)
-        if not found:
+        factored = [name for name, layer in model.named_modules() if isinstance(layer, LowRankLinear)]
+        if not found and factored:
+            yield Declined(factored[0], "it is factored, and heads are cut from whole projections; prune heads first")
+        elif not found:
             raise NothingToDoError(
                 f"{self.name}: no attention with query, key, value and output Linears is selected. Widen the patterns."
             )

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paring.core.edit import Edit
@@ -15,22 +14,28 @@ from paring.graph.sites import replace, submodule
 
 
 class MappedEmbedding(nn.Module):
-    """`weight[id_map[ids]]`: an embedding of fewer rows that takes the ids of the whole vocabulary.
+    """`rows(id_map[ids])`: an embedding of fewer rows that takes the ids of the whole vocabulary.
 
-    Exported as two Gather nodes, so that the file needs nothing else.
+    Exported as two Gather nodes, so that the file needs nothing else. `rows` is a plain embedding, so that whatever
+    comes later finds it.
     """
 
     id_map: Tensor
 
     def __init__(self, weight: nn.Parameter, num_ids: int, num_rows: int) -> None:
         super().__init__()
-        self.weight = weight
-        self.num_embeddings, self.embedding_dim = num_rows, weight.shape[1]
+        self.rows = nn.Embedding(num_rows, weight.shape[1], _weight=weight.detach())
+        self.rows.weight = weight
         self.register_buffer("id_map", torch.zeros(num_ids, dtype=torch.int32, device=weight.device))
+
+    @property
+    def weight(self) -> Tensor:
+        """The rows that are left, (rows, embedding_dim)."""
+        return self.rows.weight
 
     def forward(self, ids: Tensor) -> Tensor:
         """Ids (...) of the whole vocabulary -> (..., embedding_dim)."""
-        return F.embedding(self.id_map[ids], self.weight)
+        return self.rows(self.id_map[ids])  # type: ignore[no-any-return]
 
 
 @final
