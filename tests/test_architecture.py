@@ -20,7 +20,7 @@ LAYERS = [
     {"graph", "engines"},
     {"train", "measure", "teach"},
     {"clock", "artifacts", "container"},
-    {"prune", "factorize", "quantize", "distill", "student", "finetune"},
+    {"prune", "factorize", "quantize", "share", "distill", "student", "finetune"},
     {"catalog"},
     {"settings"},
     {"recipe_io"},
@@ -34,7 +34,7 @@ LAYERS = [
     {"__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
-METHODS = {"prune", "factorize", "quantize", "distill", "student"}
+METHODS = {"prune", "factorize", "quantize", "share", "distill", "student"}
 # Values and nets that several methods of one family share; no method of its own.
 SHARED_WITHIN = {
     *(
@@ -52,6 +52,7 @@ SHARED_WITHIN = {
             "weights",
         )
     ),
+    "paring.share.closed_form",
     *(f"paring.prune.{shared}" for shared in ("settings", "structure")),
     *(f"paring.distill.{shared}" for shared in ("answers", "pairs")),
     *(f"paring.factorize.{shared}" for shared in ("rank", "by_clock", "view", "options", "calibrated", "fisher")),

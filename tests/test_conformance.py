@@ -45,6 +45,10 @@ from paring.quantize.smooth import Smooth
 from paring.quantize.static import Static
 from paring.quantize.ternary import Ternary
 from paring.quantize.weight_only import WeightOnly
+from paring.share.entropy_qat import EntropyQat
+from paring.share.kmeans import Kmeans
+from paring.share.rate_distortion import RateDistortion
+from paring.share.spacing import Spacing
 from paring.student.shrink import Shrink
 from paring.student.use import Use
 from paring.testing import check_pass
@@ -82,6 +86,10 @@ SAMPLES: dict[str, Pass] = {
     "student.shrink": Shrink(width=0.5),
     "student.use": Use(student="small"),
     "finetune": Finetune(epochs=1, objective=Response()),
+    "share.kmeans": Kmeans(num_values=8),
+    "share.rate_distortion": RateDistortion(),
+    "share.spacing": Spacing(),
+    "share.entropy_qat": EntropyQat(epochs=1),
 }
 INTEGERS = "integer weights"
 ROWS = "integer embeddings"
@@ -92,7 +100,12 @@ INTEGER_MAKERS = [name for name, step in SAMPLES.items() if INTEGERS in step.tra
 AFTER_INTEGERS = {"quantize.cast", "quantize.embedding", "prune.layers", "prune.vocabulary", "student.use"}
 ZERO_MAKERS = [f"prune.{name}" for name in ("magnitude", "wanda", "obs", "movement", "iterative")]
 EXPECTED = {
-    **{(earlier, later): INTEGERS for earlier in INTEGER_MAKERS for later in SAMPLES if later not in AFTER_INTEGERS},
+    **{
+        (earlier, later): INTEGERS
+        for earlier in INTEGER_MAKERS
+        for later in SAMPLES
+        if later not in AFTER_INTEGERS and (earlier, later) != ("share.kmeans", "finetune")  # shared values learn
+    },
     **{("quantize.embedding", later): ROWS for later in ("quantize.embedding", "factorize.embedding")},
     **{(earlier, later): ZEROS for earlier in ZERO_MAKERS for later in SAMPLES if later.startswith("factorize.")},
 }

@@ -40,6 +40,10 @@ PASSES = {
     "quantize.binary": "Binary",
     "student.shrink": "Shrink",
     "student.use": "Use",
+    "share.kmeans": "Kmeans",
+    "share.rate_distortion": "RateDistortion",
+    "share.spacing": "Spacing",
+    "share.entropy_qat": "EntropyQat",
     "finetune": "Finetune",
 }
 OBJECTIVES = {

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
 from paring.artifacts.atomic import write_atomically
-from paring.artifacts.translations import opset_for, pack_int4, store_half, translations
+from paring.artifacts.translations import free_codes, opset_for, pack_int4, store_half, translations
 from paring.core.task import Inputs, Task, tensors_of
 from paring.errors import ExportError
 from paring.graph.edits.weight_only import STORED_AS
@@ -65,6 +65,7 @@ def write_onnx(model: nn.Module, task: Task, path: str | Path) -> NodeMap:
     proto = _converted(program, names, opset_for(wrapped))
     _refuse_float_weights(proto)
     _unshare_zero_points(proto.graph)
+    free_codes(proto.graph)
     pack_int4(proto.graph)
     node_map = _stripped(proto)
     for dtype in sorted({getattr(module, STORED_AS) for module in model.modules() if hasattr(module, STORED_AS)}):

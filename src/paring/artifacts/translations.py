@@ -11,14 +11,16 @@ import onnx
 import torch
 from onnx import numpy_helper
 
+from paring.graph.shared import SharedLayer
 from paring.graph.weight_only import DynamicLinear, WeightOnlyLayer
 
 OPSET_FOR_BLOCKS = 21  # the first whose DequantizeLinear knows blocks and INT4
-FLOAT = onnx.TensorProto.FLOAT
+FLOAT, INT32 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT32
 HALVES = {
     "fp16": (np.dtype(np.float16), onnx.TensorProto.FLOAT16),
     "bf16": (np.dtype(ml_dtypes.bfloat16), onnx.TensorProto.BFLOAT16),
 }
+CODES = "codes"  # how the integers of shared weights are called
 WORTH_BYTES = 256  # below this a Cast node costs more than it saves
 
 
@@ -34,14 +36,44 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         products = op.Cast(op.MatMulInteger(x_q, q, zero_point), to=FLOAT)
         return op.Mul(products, op.Mul(step, scale))
 
+    def kept(codes: Any) -> Any:
+        # The exporter folds small casts into float weights and leaves this operation alone; `free_codes` takes it out.
+        return op.DequantizeLinear(codes, op.Constant(value_float=1.0))
+
+    def lookup(table: Any, codes: Any) -> Any:
+        return op.Gather(table, op.Cast(kept(codes), to=INT32))
+
+    def grid_values(codes: Any, scale: Any) -> Any:
+        # By way of INT32: OpenVINO takes INT8 times a scale for a quantized weight, and gets scales by input wrong.
+        return op.Mul(op.Cast(op.Cast(kept(codes), to=INT32), to=FLOAT), scale)
+
     table = torch.ops.paring
-    return {table.dequantize_blocks.default: dequantize_blocks, table.dynamic_linear.default: dynamic_linear}
+    return {
+        table.dequantize_blocks.default: dequantize_blocks,
+        table.dynamic_linear.default: dynamic_linear,
+        table.lookup.default: lookup,
+        table.grid_values.default: grid_values,
+    }
 
 
 def opset_for(model: torch.nn.Module) -> int | None:
     """The opset that the file needs; None for the exporter's own choice."""
-    ours = any(isinstance(module, WeightOnlyLayer | DynamicLinear) for module in model.modules())
+    ours = any(isinstance(module, WeightOnlyLayer | DynamicLinear | SharedLayer) for module in model.modules())
     return OPSET_FOR_BLOCKS if ours else None
+
+
+def free_codes(graph: onnx.GraphProto) -> None:
+    """Takes out what kept the codes of shared weights from being folded; engines fold what is left when they load."""
+    stored = {tensor.name for tensor in graph.initializer if tensor.name.rpartition(".")[2] == CODES}
+    keepers = [node for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in stored]
+    codes = {node.output[0]: node.input[0] for node in keepers}
+    for node in keepers:
+        graph.node.remove(node)
+    for node in graph.node:
+        node.input[:] = [codes.get(name, name) for name in node.input]
+    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
+        graph.initializer.remove(tensor)
 
 
 def pack_int4(graph: onnx.GraphProto) -> None:

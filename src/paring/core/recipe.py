@@ -21,7 +21,8 @@ class Pass(ABC):
 
     `include` and `exclude` are shell patterns over module names (`encoder.*`); nothing in `include` means every layer.
     `traits` is what the pass leaves in a model ("integer weights"), `cannot_follow` maps a trait to the reason why
-    this pass cannot come after it. `needs` names the Task fields it uses.
+    this pass cannot come after it; `lets_follow` names passes that may come after this one all the same. `needs` names
+    the Task fields it uses.
     """
 
     name: ClassVar[str]
@@ -30,6 +31,7 @@ class Pass(ABC):
     traits: ClassVar[frozenset[str]] = frozenset()
     clears: ClassVar[bool] = False
     cannot_follow: ClassVar[Mapping[str, str]] = {}
+    lets_follow: ClassVar[frozenset[str]] = frozenset()
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -76,7 +78,7 @@ class Recipe:
         left: dict[str, tuple[int, Pass]] = {}
         for position, step in enumerate(self.passes, start=1):
             for trait, reason in step.cannot_follow.items():
-                if trait in left:
+                if trait in left and step.name not in left[trait][1].lets_follow:
                     earlier, maker = left[trait]
                     raise OrderError(
                         f"recipe step {position}, {step.name}, cannot follow step {earlier}, {maker.name}: {reason}"

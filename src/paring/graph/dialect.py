@@ -50,3 +50,25 @@ def range_of(x: Tensor) -> tuple[Tensor, Tensor]:
     step = (high - low) / 255
     step = torch.where(step == 0, torch.ones_like(step), step)
     return step, torch.round(-low / step).clamp(0, 255)
+
+
+@torch.library.custom_op("paring::lookup", mutates_args=())
+def lookup(table: Tensor, codes: Tensor) -> Tensor:
+    """`table[codes]`, negative codes counted from the end: table (K,), codes of any shape, int8 or int16."""
+    return table[codes.long()]
+
+
+@lookup.register_fake
+def _(table: Tensor, codes: Tensor) -> Tensor:
+    return table.new_empty(codes.shape)
+
+
+@torch.library.custom_op("paring::grid_values", mutates_args=())
+def grid_values(codes: Tensor, scale: Tensor) -> Tensor:
+    """`codes * scale`: an ordinary weight, which engines fold into one when they load the file."""
+    return codes.to(scale.dtype) * scale
+
+
+@grid_values.register_fake
+def _(codes: Tensor, scale: Tensor) -> Tensor:
+    return scale.new_empty(codes.shape)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from paring.errors import LayerError
+from paring.graph.shared import SharedLayer
 from paring.graph.weight_only import DynamicLinear, WeightOnlyLayer
 from paring.numerics.quant import INT32_MAX, round_bias
 
@@ -161,7 +162,7 @@ def freeze_quantizers(model: nn.Module) -> None:
     In place, and the end of it: a frozen model has another state than its edits say.
     """
     for module in model.modules():
-        if isinstance(module, QuantizedLayer | WeightOnlyLayer | DynamicLinear):
+        if isinstance(module, QuantizedLayer | WeightOnlyLayer | DynamicLinear | SharedLayer):
             module.freeze()
         if OPERAND_SCALE in module._buffers:
             for name in (OPERAND_SCALE, OPERAND_ZERO_POINT):
