@@ -43,6 +43,7 @@ class QuantizedRows(nn.Module):
 
     def gathered(self, ids: Tensor) -> Tensor:
         """Rows of these numbers, (..., D) float."""
+        ids = ids.long()  # an int32 id, as a vocabulary's map gives it, would become a GatherND that no engine takes
         numbers = self.rows[ids].to(self.row_scale.dtype)
         if self.num_bits == 4:
             # In floats, which every engine has: byte = 16 * high + low, each 8 above its number.
