@@ -7,6 +7,7 @@ one pair for each ordered pair of families; `make conformance` runs the whole ma
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from itertools import product
 
 import pytest
@@ -143,12 +144,12 @@ def check_on(net: str, name: str, after: tuple[Pass, ...] = ()) -> None:
     if net in HOMES.get(name, TASKS):
         check_pass(SAMPLES[name], TASKS[net](), after=after)
         return
-    try:
+    if not after:
+        with pytest.raises(NothingToDoError, match=name):
+            check_pass(SAMPLES[name], TASKS[net]())
+        return
+    with suppress(NothingToDoError):  # unless the earlier pass has made something for it to do
         check_pass(SAMPLES[name], TASKS[net](), after=after)
-    except NothingToDoError as error:
-        assert name in str(error)
-    else:
-        assert after, f"{net} has something for {name} to do: name it among HOMES"
 
 
 def family(name: str) -> str:
