@@ -32,6 +32,12 @@ def serve(
     max_rows: Annotated[int, typer.Option(min=1, help="Rows of one request.")] = 256,
     max_length: Annotated[int, typer.Option(min=1, help="Largest other free dimension.")] = 1024,
     drain: Annotated[float, typer.Option(min=0, help="Seconds from SIGTERM until the port closes.")] = 1.0,
+    shadow: Annotated[
+        Path | None,
+        typer.Option(help="An artifact that sees a share of the traffic of the first model and answers none."),
+    ] = None,
+    fraction: Annotated[float, typer.Option(help="Share of the batches that the shadow sees.")] = 0.1,
+    margin: Annotated[float, typer.Option(help="Drop of the shadow that would be put up with.")] = 0.01,
     token_file: Annotated[
         Path | None, typer.Option(help=f"File with the bearer token to ask for; else the variable {TOKEN}.")
     ] = None,
@@ -43,8 +49,9 @@ def serve(
     from paring.serve.journal import Journal
     from paring.serve.limits import Limits
     from paring.serve.metrics import Metrics
-    from paring.serve.model import Choice
+    from paring.serve.model import Choice, open_model
     from paring.serve.repository import Repository, named_paths
+    from paring.serve.shadow import Shadow
 
     for value, known, option in ((log, LOGS, "--log"), (engine, ("onnxruntime", "openvino"), "--engine")):
         if value is not None and value not in known:
@@ -58,6 +65,9 @@ def serve(
     journal, metrics = Journal(log), Metrics()
     try:
         models = Repository(paths, Choice(engine, precision, threads), limits, journal, metrics, instances)
+        if shadow is not None:
+            compared = Shadow(open_model(shadow, Choice(engine, precision, threads)), fraction, margin)
+            models.add_shadow(next(iter(paths)), compared)
         run_server(App(models, limits, metrics, journal, token), listener)
     finally:
         listener.close()

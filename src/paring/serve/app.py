@@ -15,14 +15,15 @@ from typing import Any
 import paring
 from paring.errors import RequestError
 from paring.serve.body import Receive, read_body
-from paring.serve.decode import decode, metadata
+from paring.serve.decode import decode, metadata, read_object
 from paring.serve.encode import Header, encode
 from paring.serve.journal import Journal
 from paring.serve.limits import Limits
 from paring.serve.metrics import CONTENT_TYPE, Metrics
 from paring.serve.openapi import schema
 from paring.serve.reply import Reply, Send, error_reply, json_reply
-from paring.serve.repository import Repository, Slot
+from paring.serve.repository import Repository, Slot, as_plain
+from paring.serve.shadow import Shadow, labels_of
 
 Scope = Mapping[str, Any]
 Endpoint = Callable[["App", Slot, Receive, Mapping[bytes, bytes]], Awaitable[Reply]]
@@ -176,6 +177,22 @@ async def _load(app: App, slot: Slot, receive: Receive, headers: Mapping[bytes, 
     return json_reply({"name": slot.name, "version": slot.model.version})
 
 
+async def _shadow(app: App, slot: Slot, receive: Receive, headers: Mapping[bytes, bytes]) -> Reply:
+    return json_reply({"version": _shadow_of(slot).model.version, **as_plain(_shadow_of(slot).seen())})
+
+
+async def _labels(app: App, slot: Slot, receive: Receive, headers: Mapping[bytes, bytes]) -> Reply:
+    shadow = _shadow_of(slot)
+    pairs = labels_of(read_object(await read_body(receive, headers, app.limits)))
+    return json_reply({"matched": sum(shadow.label(one, label) for one, label in pairs), "given": len(pairs)})
+
+
+def _shadow_of(slot: Slot) -> Shadow:
+    if slot.shadow is None:
+        raise RequestError(404, f"model {slot.name!r} has no shadow.")
+    return slot.shadow
+
+
 def _health(app: App) -> Reply:
     if app.draining:
         raise RequestError(503, "this server is ending; go to another.", retry_after_s=1)
@@ -238,5 +255,7 @@ ENDPOINTS: Mapping[str, tuple[str, Endpoint]] = {
     "ready": ("GET", _ready),
     "config": ("GET", _config),
     "infer": ("POST", _infer),
+    "shadow": ("GET", _shadow),
+    "labels": ("POST", _labels),
 }
 CONTROLS: Mapping[str, tuple[str, Endpoint]] = {"load": ("POST", _load)}

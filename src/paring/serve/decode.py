@@ -45,7 +45,7 @@ def decode(
     Raises: RequestError (400) in one line.
     """
     size = _head_size(head_bytes, len(body))
-    content = _object(body[:size])
+    content = read_object(body[:size])
     request_id = _text(content.get("id", ""), "id")
     if len(request_id) > MOST_ID:
         raise RequestError(400, f"id: it has {len(request_id)} characters; at most {MOST_ID} are allowed.")
@@ -65,7 +65,8 @@ def _head_size(head_bytes: str | None, total: int) -> int:
     return int(head_bytes)
 
 
-def _object(text: bytes) -> dict[str, Any]:
+def read_object(text: bytes) -> dict[str, Any]:
+    """A body that is a JSON object. Raises RequestError (400)."""
     try:
         content = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

@@ -23,7 +23,6 @@ class Metrics:
         self.ran = self._histogram("paring_model_seconds", "One call of the model.", SECONDS)
         self.batch = self._histogram("paring_batch_rows", "Rows in one call of the model.", ROWS)
         self.swaps = self._counter("paring_swaps_total", "Files swapped in (taken) or refused.", "model", "result")
-        self.compared = self._counter("paring_shadow_total", "Batches compared with the shadow.", "model", "result")
         self.loaded = Gauge(
             "paring_model_info", "The version served now.", ["model", "version", "target"], registry=self.registry
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from paring.errors import EngineError, ParingError, RequestError, SettingError
 from paring.serve.batcher import Batcher
@@ -15,6 +17,7 @@ from paring.serve.journal import Journal
 from paring.serve.limits import Limits
 from paring.serve.metrics import Metrics
 from paring.serve.model import Choice, Model, open_model, stamp
+from paring.serve.shadow import Seen, Shadow
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -29,6 +32,7 @@ class Slot:
     model: Model
     seen: tuple[object, ...]
     queue: Batcher = field(init=False)
+    shadow: Shadow | None = None
     refused: str | None = None  # why the newest file was not taken
 
 
@@ -87,10 +91,27 @@ class Repository:
                 self._tell("swapped", slot)
             return True
 
+    def add_shadow(self, name: str, shadow: Shadow) -> None:
+        """Lets `shadow` see a share of what `name` answers. Raises EngineError if it takes other tensors."""
+        slot = self.slots[name]
+        if not shadow.model.same_interface(slot.model):
+            raise EngineError(
+                f"--shadow: it takes or gives other tensors than {name!r}, so the two cannot be compared."
+            )
+        slot.shadow = shadow
+        slot.queue.observe = shadow.offer
+        self.metrics.watch(
+            "paring_shadow_agreement", "Share of rows that agree.", name, lambda: shadow.seen().agreement
+        )
+        self.journal("shadowed", model=name, version=shadow.model.version, fraction=shadow.fraction)
+
     def close(self) -> None:
-        """Ends every queue's threads."""
+        """Ends every queue's threads, and says what came of each shadow."""
         for slot in self:
             slot.queue.close()
+            if slot.shadow is not None:
+                slot.shadow.close()
+                self.journal("shadow", model=slot.name, **as_plain(slot.shadow.seen()))
 
     def _refuse(self, slot: Slot, seen: tuple[object, ...], reason: str) -> None:
         slot.seen, slot.refused = seen, reason
@@ -121,6 +142,17 @@ def named_paths(texts: list[str]) -> dict[str, Path]:
             raise SettingError(f"{text}: the name {name!r} is given twice. Write NAME={path} with another name.")
         found[name] = path
     return found
+
+
+def as_plain(seen: Seen) -> dict[str, Any]:
+    """As JSON has it: what is not a finite number becomes null."""
+    return {key: _plain(value) for key, value in asdict(seen).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _folder_name(path: Path) -> str:
