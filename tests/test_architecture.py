@@ -21,6 +21,7 @@ LAYERS = [
     {"train", "measure", "teach"},
     {"clock", "artifacts", "container"},
     {"prune", "factorize", "quantize", "share", "distill", "student", "finetune"},
+    {"allocate"},
     {"catalog"},
     {"settings"},
     {"recipe_io"},

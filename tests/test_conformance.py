@@ -12,6 +12,7 @@ from itertools import product
 
 import pytest
 
+from paring.allocate.step import Allocate
 from paring.catalog import PASSES
 from paring.core.recipe import Pass
 from paring.distill.response import Response
@@ -92,6 +93,9 @@ SAMPLES: dict[str, Pass] = {
     "share.rate_distortion": RateDistortion(),
     "share.spacing": Spacing(),
     "share.entropy_qat": EntropyQat(epochs=1),
+    "allocate": Allocate(
+        shrink=1.2, widths=(0.5,), ranks=(), precisions=("int8",), num_examples=32, samples=2, recovery=Finetune()
+    ),
 }
 INTEGERS = "integer weights"
 ROWS = "integer embeddings"
@@ -108,8 +112,14 @@ EXPECTED = {
         for later in SAMPLES
         if later not in AFTER_INTEGERS and (earlier, later) != ("share.kmeans", "finetune")  # shared values learn
     },
-    **{("quantize.embedding", later): ROWS for later in ("quantize.embedding", "factorize.embedding")},
-    **{(earlier, later): ZEROS for earlier in ZERO_MAKERS for later in SAMPLES if later.startswith("factorize.")},
+    **{("quantize.embedding", later): ROWS for later in ("quantize.embedding", "factorize.embedding", "allocate")},
+    ("allocate", "quantize.embedding"): ROWS,
+    **{
+        (earlier, later): ZEROS
+        for earlier in ZERO_MAKERS
+        for later in SAMPLES
+        if later.startswith("factorize.") or later == "allocate"
+    },
 }
 # The nets that have a layer for the pass, where not all of them do; on the others it finds nothing to do.
 HOMES = {

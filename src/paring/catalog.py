@@ -45,6 +45,7 @@ PASSES = {
     "share.spacing": "Spacing",
     "share.entropy_qat": "EntropyQat",
     "finetune": "Finetune",
+    "allocate": "Allocate",
 }
 OBJECTIVES = {
     "supervised": "Supervised",
@@ -58,7 +59,7 @@ OBJECTIVES = {
     "distill.weighted": "Weighted",
     "distill.teachers": "Teachers",
 }
-_HOMES = {"supervised": "core.objective"}
+_HOMES = {"supervised": "core.objective", "allocate": "allocate.step"}
 
 
 @cache

@@ -13,8 +13,12 @@ INPUT, OUTPUT = "x", "y"
 STEP = 0.05  # of every quantizer: only the clock looks at these numbers
 
 
-def chain_file(chain: Chain, shape: tuple[int, ...], *, int8: bool = False, seed: int = 0) -> bytes:
+def chain_file(
+    chain: Chain, shape: tuple[int, ...], *, int8: bool = False, stored_bits: int | None = None, seed: int = 0
+) -> bytes:
     """The file's bytes: `x` of this shape in, `y` out. With `int8`, each operation has uint8 inputs and int8 weights.
+
+    With `stored_bits` (8 or 4) weights are integers and inputs floats.
 
     Example: `chain_file((Gemm(768, 64, False), Gemm(64, 3072)), (1, 128, 768))`.
     """
@@ -27,8 +31,12 @@ def chain_file(chain: Chain, shape: tuple[int, ...], *, int8: bool = False, seed
     flowing, into = INPUT, shape
     for place, op in enumerate(chain):
         given = OUTPUT if place == len(chain) - 1 else f"v{place}"
-        build = _integer if int8 and not isinstance(op, Gather) else _float
-        more_nodes, more_stored = build(op, len(into), flowing, given, str(place), rng)
+        if isinstance(op, Gather) or not (int8 or stored_bits):
+            more_nodes, more_stored = _float(op, len(into), flowing, given, str(place), rng)
+        elif int8:
+            more_nodes, more_stored = _integer(op, len(into), flowing, given, str(place), rng)
+        else:
+            more_nodes, more_stored = _stored(op, len(into), flowing, given, str(place), rng, stored_bits or 8)
         nodes += more_nodes
         stored += more_stored
         flowing, into = given, op.output_shape(into)
@@ -40,7 +48,8 @@ def chain_file(chain: Chain, shape: tuple[int, ...], *, int8: bool = False, seed
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, list(into))],
         initializer=stored,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    opset = 21 if stored_bits == 4 else 18  # the first with 4-bit integers
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
 
@@ -98,6 +107,23 @@ def _integer(
     ]
     held = [numpy_helper.from_array(np.asarray(value), name) for name, value in arrays.items()]
     return [*quantizers, *nodes], [*held, *stored]
+
+
+def _stored(
+    op: Op, rank: int, taken: str, given: str, tag: str, rng: np.random.Generator, num_bits: int
+) -> tuple[list[Any], list[Any]]:
+    from onnx import TensorProto, helper, numpy_helper
+
+    assert not isinstance(op, Gather)
+    largest = 2 ** (num_bits - 1) - 1
+    W = rng.integers(-largest, largest + 1, _weight(op, rng).shape, np.int8)
+    transposed = isinstance(op, Gemm) and rank > 2
+    W = W.T.copy() if transposed else W
+    kind = TensorProto.INT4 if num_bits == 4 else TensorProto.INT8
+    scale = numpy_helper.from_array(np.full(op.num_out, STEP / largest, np.float32), f"s{tag}")
+    nodes, stored = _compute(op, rank, taken, f"w{tag}", given, tag)
+    unpack = helper.make_node("DequantizeLinear", [f"q{tag}", f"s{tag}"], [f"w{tag}"], axis=1 if transposed else 0)
+    return [unpack, *nodes], [helper.make_tensor(f"q{tag}", kind, W.shape, W.flatten()), scale, *stored]
 
 
 def _compute(op: Op, rank: int, taken: str, weight: str, given: str, tag: str) -> tuple[list[Any], list[Any]]:

@@ -1,0 +1,156 @@
+"""The budget solver as a step of a recipe."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, final, get_args
+
+import numpy as np
+from torch import nn
+
+from paring.allocate.losses import Yardstick, yardstick
+from paring.allocate.made import folded
+from paring.allocate.option import DENSE, Precision, Unit, precision_passes, structure_passes
+from paring.allocate.plan import Limits, Plan, plan_of, searched
+from paring.allocate.scene import scene_of
+from paring.allocate.table import Menu, Table
+from paring.allocate.units import units_of
+from paring.allocate.whole import Whole
+from paring.core.edit import Declined, Progress, Step
+from paring.core.recipe import Pass
+from paring.core.target import Target
+from paring.core.task import Task
+from paring.errors import NothingToDoError, SettingError, UnknownNameError
+from paring.finetune import Finetune
+from paring.graph.edits.unfuse import unfuse_all
+
+
+@final
+@dataclass(frozen=True)
+class Allocate(Pass):
+    """Width, rank, zeros and bits of every layer together, the least loss within one budget of time and bytes.
+
+    Layers that share channels are chosen for together. For each unit a table of options is built by the closed forms
+    of the passes: what each loses alone (KL of the answers on `num_examples` of calibration data; the task's loss
+    where answers are rates or values), its bytes, and its time in `target`, where each layer shape is timed once a
+    machine and `samples` exported mixes correct the sum. The knapsack is solved exactly; its bound and prices are told
+    as it goes. `speedup` and `shrink` ask for so many times less than the model's own file, `max_latency_ms` and
+    `max_bytes` for absolute figures. In `steps`, structure is cut part of the way and the tables are built anew;
+    `swaps` neighbours of the solution are tried on the real joint loss. `recovery` trains between structure and bits.
+    `coded` counts entropy-coded bytes, with options of `sparsities`. `widths` are fractions of channels removed,
+    `ranks` of numbers kept; an empty list leaves a family out.
+    Raises: BudgetError if the options do not reach the budget.
+    Reference: Frantar & Alistarh 2022 (SPDY), arXiv:2201.13096; Kurtic et al. 2023 (ZipLM), arXiv:2302.04089.
+    """
+
+    name: ClassVar[str] = "allocate"
+    needs: ClassVar[frozenset[str]] = frozenset({"calibration"})
+    traits: ClassVar[frozenset[str]] = frozenset({"integer weights", "integer embeddings"})
+    cannot_follow: ClassVar[Mapping[str, str]] = {
+        "integer weights": "integer layers leave nothing to choose. Put allocate first.",
+        "integer embeddings": "integer tables leave nothing to choose. Put allocate first.",
+        "zeros": "a low rank would fill the zeros. Put allocate first; its sparsities make zeros too.",
+    }
+
+    speedup: float | None = None
+    shrink: float | None = None
+    max_latency_ms: float | None = None
+    max_bytes: int | None = None
+    target: Target = field(default_factory=Target)
+    widths: tuple[float, ...] = (0.25, 0.5, 0.75)
+    ranks: tuple[float, ...] = (0.25, 0.5)
+    sparsities: tuple[float, ...] = (0.5, 0.75)
+    precisions: tuple[Precision, ...] = get_args(Precision)
+    coded: bool = False
+    num_examples: int = 256
+    samples: int = 10
+    steps: int = 1
+    swaps: int = 0
+    recovery: Finetune | None = None
+
+    def __post_init__(self) -> None:
+        limits = {name: getattr(self, name) for name in ("speedup", "shrink", "max_latency_ms", "max_bytes")}
+        if all(value is None for value in limits.values()):
+            raise SettingError(f"{self.name}: it needs a budget. Give {', '.join(limits)}, one or several.")
+        for name, value in limits.items():
+            if value is not None and not value > 0:
+                raise SettingError(f"{self.name}: {name} is {value}; it must be above 0.")
+        for name in ("widths", "ranks", "sparsities"):
+            for value in getattr(self, name):
+                if not 0 < value < 1:
+                    raise SettingError(f"{self.name}: {name} holds {value}; each must lie between 0 and 1.")
+        for precision in self.precisions:
+            if precision not in get_args(Precision):
+                raise UnknownNameError("precision", precision, get_args(Precision), self.name)
+        for name, least in (("num_examples", 1), ("samples", 2), ("steps", 1), ("swaps", 0)):
+            if getattr(self, name) < least:
+                raise SettingError(f"{self.name}: {name} is {getattr(self, name)}; it must be at least {least}.")
+
+    def requirements(self) -> frozenset[str]:
+        """What the recovery asks for too."""
+        return self.needs | (frozenset() if self.recovery is None else self.recovery.requirements())
+
+    def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
+        """See `Pass.run`; `Progress` tells the plan, its gap and its prices."""
+        yield from unfuse_all(model)
+        ruler = yardstick(task, copy.deepcopy(model).eval(), self.num_examples)
+        first: Whole | None = None
+        for number in range(1, self.steps + 1):
+            base = folded(model, task.example_inputs)
+            units, declined = self.units(base, task)
+            table, whole = yield from scene_of(base, units, self.menu(), task, ruler, samples=self.samples)
+            first = first or whole
+            limits = self.limits(first, share=number / self.steps)
+            plan = plan_of(table, whole, limits)
+            yield Progress(number, self.steps, f"step {number}: {plan}")
+            choice = plan.choice
+            if number == self.steps:
+                yield from declined
+                if self.swaps:
+                    choice, _ = yield from searched(plan, table, whole, limits, base, task, ruler, self.swaps)
+            yield from self._run(structure_passes(choice), model, task)
+        if self.recovery is not None:
+            yield from self.recovery.run(model, task)
+        yield from self._run(precision_passes(choice), model, task)
+        for unit, option in choice.items():
+            if option == DENSE:
+                yield from (Declined(layer, "left as it is: the budget is met without it") for layer in unit.layers)
+
+    def plan(self, model: nn.Module, task: Task) -> Generator[Progress, None, tuple[Plan, Table, Whole, Yardstick]]:
+        """The plan alone, in one step, for a plain model: nothing is changed. Raises BudgetError."""
+        ruler = yardstick(task, model, self.num_examples)
+        base = folded(model, task.example_inputs)
+        units, _ = self.units(base, task)
+        table, whole = yield from scene_of(base, units, self.menu(), task, ruler, samples=self.samples)
+        return plan_of(table, whole, self.limits(whole)), table, whole, ruler
+
+    def units(self, base: nn.Module, task: Task) -> tuple[list[Unit], list[Declined]]:
+        """What is chosen for together. Raises NothingToDoError."""
+        found, declined = units_of(self, base, task, width=bool(self.widths))
+        if not found:
+            reasons = "; ".join(f"{one.layer}: {one.reason}" for one in declined)
+            raise NothingToDoError(f"{self.name}: no layer that it can treat is left ({reasons}).")
+        return found, declined
+
+    def menu(self) -> Menu:
+        """Which options there are."""
+        return Menu(self.widths, self.ranks, self.sparsities, self.precisions, self.target, self.coded)
+
+    def limits(self, whole: Whole, share: float = 1.0) -> Limits:
+        """The budget in figures; before the last step only `share` of the way there, in ratio."""
+        wanted_ms = [self.max_latency_ms or np.inf, whole.dense_ms / (self.speedup or 0.0) if self.speedup else np.inf]
+        wanted_bytes = [float(self.max_bytes or np.inf), whole.dense_bytes / self.shrink if self.shrink else np.inf]
+        pairs = ((whole.dense_ms, min(wanted_ms)), (whole.dense_bytes, min(wanted_bytes)))
+        ms, num_bytes = (
+            limit if not np.isfinite(limit) else dense * (limit / dense) ** share for dense, limit in pairs
+        )
+        return Limits(ms, num_bytes)
+
+    def _run(self, steps: list[Pass], model: nn.Module, task: Task) -> Iterator[Step]:
+        for step in steps:
+            try:
+                yield from step.run(model, task)
+            except NothingToDoError as error:  # all that it was to treat was taken away by a step before
+                yield Declined(", ".join(step.include), str(error))

@@ -1,0 +1,124 @@
+"""From the parts to the whole model: a correction fitted on exported files, and how far it is off."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from paring.allocate.costs import sized_inputs
+from paring.allocate.made import made
+from paring.allocate.option import Option, Unit, precision_passes, structure_passes
+from paring.allocate.table import KINDS, Entry, Table
+from paring.artifacts.onnx import write_onnx
+from paring.core.edit import Progress
+from paring.core.target import Target
+from paring.core.task import Task
+from paring.engines import open_session
+from paring.measure.latency import interleave
+from paring.measure.quality import file_inputs
+from paring.numerics.additive import fit
+
+BLOCKS, BLOCK_MS = 12, 3.0
+NUM_FEATURES = 1 + 2 * len(KINDS) - 1  # a constant, milliseconds by kind, and layers by kind but for floats
+TRUST = 0.05  # in the parts as they were measured
+
+
+@dataclass(frozen=True)
+class Whole:
+    """`ms = weights . features` and `bytes = overhead + sum of parts`; residuals of files left out of the fit.
+
+    `dense_ms` and `dense_bytes` are of the exported model as it came.
+    """
+
+    weights: tuple[float, ...]
+    residuals: tuple[float, ...]
+    overhead_bytes: float
+    dense_ms: float
+    dense_bytes: float
+
+    @property
+    def residual(self) -> float:
+        """Root mean square of the relative errors."""
+        return float(np.sqrt(np.square(self.residuals).mean())) if self.residuals else 0.0
+
+    def part_ms(self, entry: Entry) -> float:
+        """What this entry adds to the whole model's time."""
+        return float(_features(entry) @ np.array(self.weights[1:]))
+
+    def ms(self, entries: Sequence[Entry]) -> float:
+        """The whole model's time."""
+        return self.weights[0] + sum(self.part_ms(entry) for entry in entries)
+
+    def num_bytes(self, entries: Sequence[Entry]) -> float:
+        """The whole file's bytes."""
+        return self.overhead_bytes + sum(entry.num_bytes for entry in entries)
+
+
+def fit_whole(
+    model: nn.Module, table: Table, target: Target, task: Task, *, samples: int
+) -> Generator[Progress, None, Whole]:
+    """Exports `samples` mixes of options (the model as it is first), times them in turns, and fits.
+
+    Raises: ExportError, EngineError if a file cannot be written or run.
+    """
+    mixes = mixes_of(table, samples, task.seed)
+    runners, sizes = {}, []
+    with TemporaryDirectory() as folder:
+        for place, mix in enumerate(mixes):
+            yield Progress(place, len(mixes), "exporting whole models to time")
+            path = Path(folder) / f"{place}.onnx"
+            write_onnx(joint(model, task, {unit: entry.option for unit, entry in mix.items()}), task, path)
+            sizes.append(path.stat().st_size)
+            session = open_session(path, target)
+            inputs = file_inputs(session, sized_inputs(task, target.batch_size))
+            if target.static_shapes:
+                session = open_session(path, target, static={name: array.shape for name, array in inputs.items()})
+            runners[str(place)] = session.prepare(inputs)
+        yield Progress(len(mixes), len(mixes), "timing whole models in turns")
+        taken = interleave(runners, blocks=BLOCKS, min_block_ms=BLOCK_MS, threads=target.threads)
+    measured = np.array([taken.latency_ms(str(place))["p50"] for place in range(len(mixes))])
+    features = np.array([[1.0, *np.sum([_features(entry) for entry in mix.values()], axis=0)] for mix in mixes])
+    prior = np.array([0.0] + [1.0] * len(KINDS) + [0.0] * (len(KINDS) - 1))
+    found = fit(features, measured, prior, np.where(prior > 0, TRUST, 0.0))
+    parts = [sum(entry.num_bytes for entry in mix.values()) for mix in mixes]
+    return Whole(
+        tuple(float(one) for one in found.weights_F),
+        tuple(float(one) for one in found.residual_N),
+        float(np.mean(np.array(sizes) - parts)),
+        float(measured[0]),
+        float(sizes[0]),
+    )
+
+
+def joint(model: nn.Module, task: Task, choice: Mapping[Unit, Option]) -> nn.Module:
+    """A copy of `model` with every unit as chosen."""
+    return made(model, task, [*structure_passes(choice), *precision_passes(choice)])
+
+
+def mixes_of(table: Table, samples: int, seed: int) -> list[dict[Unit, Entry]]:
+    """The model as it is, each precision everywhere, then options drawn at random."""
+    rng = np.random.default_rng(seed)
+    plain = [{unit: entries[0] for unit, entries in table.items()}]
+    kinds = sorted({entry.option.precision for entries in table.values() for entry in entries} - {"float"})
+    uniform = [
+        {unit: _with_precision(entries, precision) for unit, entries in table.items()} for precision in reversed(kinds)
+    ]
+    drawn = [
+        {unit: entries[int(rng.integers(len(entries)))] for unit, entries in table.items()} for _ in range(samples)
+    ]
+    return [*plain, *uniform, *drawn][: max(2, samples)]
+
+
+def _with_precision(entries: Sequence[Entry], precision: str) -> Entry:
+    return next((one for one in entries if one.option == Option(precision=precision)), entries[0])  # type: ignore[arg-type]
+
+
+def _features(entry: Entry) -> NDArray[np.float64]:
+    ms = [entry.ms.get(kind, 0.0) for kind in KINDS]
+    return np.array([*ms, *(float(entry.num_layers.get(kind, 0)) for kind in KINDS[1:])])

@@ -1,0 +1,146 @@
+"""The pass: budgets kept, bounds told, tables reused, bad settings refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import paring.allocate.scene
+from paring import Recipe, compress, rebuild
+from paring.allocate.made import folded
+from paring.allocate.option import Option, Unit
+from paring.allocate.plan import Limits, plan_of, searched
+from paring.allocate.step import Allocate
+from paring.allocate.table import KINDS, Entry
+from paring.allocate.whole import Whole
+from paring.artifacts.onnx import write_onnx
+from paring.candidates import compress_steps
+from paring.core.edit import Progress
+from paring.core.stream import drain
+from paring.errors import BudgetError, CorruptFileError, SettingError, UnknownNameError
+from paring.finetune import Finetune
+from paring.recipe_io import parse_recipe, to_yaml
+from paring.testing import check_pass
+from tests.nets import image_task
+
+SMALL = {"widths": (0.5,), "ranks": (), "precisions": ("int8",), "num_examples": 96, "samples": 3}
+SPEEDS = dict(zip(KINDS, (1.0, 0.5, 1.0, 1.0), strict=True))
+
+
+def planted(num_units: int = 6, seed: int = 0) -> tuple[dict[Unit, list[Entry]], Whole]:
+    rng = np.random.default_rng(seed)
+    table = {}
+    for place in range(num_units):
+        options = [Option(), Option(precision="int8"), Option("width", 0.5), Option("width", 0.5, "int8")]
+        loss = np.sort(rng.exponential(0.01, len(options))) * (np.arange(len(options)) > 0)
+        table[Unit(f"u{place}", (f"u{place}",))] = [
+            Entry(
+                option,
+                float(loss[row]),
+                1000.0 / (1 + row),
+                {"int8" if option.precision == "int8" else "float": 1.0 / (1 + row)},
+                {"float": 1},
+            )
+            for row, option in enumerate(options)
+        ]
+    weights = (0.5, *SPEEDS.values(), *[0.0] * (len(KINDS) - 1))
+    return table, Whole(weights, (0.01, -0.01), 100.0, 0.5 + num_units, 100.0 + 1000 * num_units)
+
+
+def test_a_plan_keeps_its_limits_and_proves_its_gap() -> None:
+    table, whole = planted()
+    plan = plan_of(table, whole, Limits(ms=3.0, num_bytes=3500))
+    assert plan.ms <= 3.0 and plan.num_bytes <= 3500
+    assert plan.bound <= plan.loss and plan.gap <= 0.02
+    assert plan.loss_per_ms > 0 or plan.loss_per_kb > 0
+    assert "gap" in str(plan) and "a ms" in str(plan)
+    assert plan.residual == pytest.approx(0.01)
+
+
+def test_more_budget_never_loses_more() -> None:
+    table, whole = planted()
+    losses = [plan_of(table, whole, Limits(ms=ms)).loss for ms in (2.0, 3.0, 4.0, 6.5)]
+    assert losses == sorted(losses, reverse=True) and losses[-1] == 0
+
+
+def test_what_is_out_of_reach_is_named() -> None:
+    table, whole = planted()
+    with pytest.raises(BudgetError, match=r"least that its options reach is .* ms, and the budget asks for 0.6"):
+        plan_of(table, whole, Limits(ms=0.6))
+    with pytest.raises(BudgetError, match="bytes"):
+        plan_of(table, whole, Limits(num_bytes=150))
+
+
+def test_the_pass_meets_a_file_budget(tmp_path: Path) -> None:
+    task = image_task()
+    write_onnx(folded(task.model, task.example_inputs), task, tmp_path / "dense.onnx")
+    candidate = compress(task, Recipe((Allocate(shrink=1.5, **SMALL),)))
+    write_onnx(rebuild(candidate, task), task, tmp_path / "small.onnx")
+    dense, small = ((tmp_path / f"{name}.onnx").stat().st_size for name in ("dense", "small"))
+    assert small <= dense / 1.5 * 1.05
+
+
+def test_it_tells_its_plan_and_builds_its_table_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = image_task()
+    recipe = Recipe((Allocate(shrink=1.5, **SMALL),))
+    told = [step.text for _, step in compress_steps(task, recipe) if isinstance(step, Progress)]
+    assert any("foretold loss" in text and "gap" in text and "price" in text for text in told)
+    monkeypatch.setattr(paring.allocate.scene, "build_table", lambda *args: pytest.fail("built again"))
+    other = Recipe((Allocate(shrink=1.2, **SMALL),))
+    assert compress(task, recipe).edits and compress(task, other)
+
+
+def test_a_damaged_table_is_named(own_clock: Path) -> None:
+    task, recipe = image_task(), Recipe((Allocate(shrink=1.5, **SMALL),))
+    compress(task, recipe)
+    [path] = own_clock.rglob("options-*.json")
+    path.write_text(json.dumps({"units": 3}))
+    with pytest.raises(CorruptFileError, match="Remove it to build it anew"):
+        compress(task, recipe)
+
+
+def test_local_search_never_ends_worse_and_keeps_the_limits() -> None:
+    task = image_task()
+    step = Allocate(shrink=1.4, **SMALL)
+    plan, table, whole, ruler = drain(step.plan(task.model, task))
+    base = folded(task.model, task.example_inputs)
+    limits = step.limits(whole)
+    _, before = drain(searched(plan, table, whole, limits, base, task, ruler, 0))
+    choice, after = drain(searched(plan, table, whole, limits, base, task, ruler, 3))
+    assert after <= before
+    entries = [next(one for one in table[unit] if one.option == option) for unit, option in choice.items()]
+    assert whole.num_bytes(entries) <= limits.num_bytes
+
+
+def test_steps_swaps_and_recovery_conform() -> None:
+    step = Allocate(shrink=1.6, steps=2, swaps=1, recovery=Finetune(epochs=1), **(SMALL | {"ranks": (0.5,)}))
+    check_pass(step, image_task())
+
+
+def test_it_survives_yaml() -> None:
+    text = "passes: [{allocate: {speedup: 2, precisions: [int8, half], recovery: {finetune: {epochs: 3}}}}]"
+    recipe = parse_recipe(text)
+    assert recipe.passes == (Allocate(speedup=2, precisions=("int8", "half"), recovery=Finetune(epochs=3)),)
+    assert parse_recipe(to_yaml(recipe)) == recipe
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "it needs a budget"),
+        ({"speedup": 0}, "speedup is 0"),
+        ({"shrink": 2, "widths": (0.5, 1.0)}, "widths holds 1.0"),
+        ({"shrink": 2, "samples": 1}, "samples is 1"),
+    ],
+)
+def test_bad_settings_are_refused(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        Allocate(**settings)  # type: ignore[arg-type]
+
+
+def test_an_unknown_precision_gets_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'int8'"):
+        Allocate(shrink=2, precisions=("int9",))  # type: ignore[arg-type]

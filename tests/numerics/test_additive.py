@@ -1,0 +1,47 @@
+"""The fit of a whole from its parts, against a planted truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from paring.errors import ShapeError
+from paring.numerics.additive import fit
+
+ONES = np.ones(3)
+
+
+def planted(noise: float, n: int = 30) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    features = np.column_stack([np.ones(n), rng.uniform(0, 2, n), rng.integers(0, 20, n)])
+    return features, features @ (0.3, 1.2, 0.01) * (1 + noise * rng.standard_normal(n))
+
+
+def test_an_exact_sum_is_found() -> None:
+    features, measured = planted(0.0)
+    found = fit(features, measured, np.array([0.0, 1, 0]), np.zeros(3))
+    assert found.weights_F == pytest.approx([0.3, 1.2, 0.01], rel=1e-6)
+    assert np.abs(found.residual_N).max() < 1e-6
+
+
+def test_the_residual_is_that_of_measurements_not_seen() -> None:
+    features, measured = planted(0.03)
+    found = fit(features, measured, np.array([0.0, 1, 0]), np.zeros(3))
+    assert 0.015 < np.sqrt(np.square(found.residual_N).mean()) < 0.06
+    seen = features @ found.weights_F / measured - 1
+    assert np.square(found.residual_N).mean() > np.square(seen).mean()
+
+
+def test_weights_stay_at_least_zero_and_near_their_prior_without_data() -> None:
+    features = np.array([[1.0, 2.0, 0.0]])
+    found = fit(features, np.array([2.0]), np.array([0.0, 1, 0]), np.array([0.0, 10, 0]))
+    assert found.weights_F[1] == pytest.approx(1.0, abs=1e-3) and (found.weights_F >= 0).all()
+    falling = np.column_stack([ONES, np.array([1.0, 2, 3])])
+    assert (fit(falling, np.array([3.0, 2, 1]), np.zeros(2), np.zeros(2)).weights_F >= 0).all()
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ShapeError):
+        fit(np.ones((3, 2)), ONES, np.ones(3), np.ones(3))
+    with pytest.raises(ShapeError, match="above 0"):
+        fit(np.ones((3, 3)), 0 * ONES, ONES, ONES)
