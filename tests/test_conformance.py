@@ -94,7 +94,7 @@ SAMPLES: dict[str, Pass] = {
     "share.spacing": Spacing(),
     "share.entropy_qat": EntropyQat(epochs=1),
     "allocate": Allocate(
-        shrink=1.2, widths=(0.5,), ranks=(), precisions=("int8",), num_examples=32, samples=2, recovery=Finetune()
+        shrink=1.02, widths=(0.5,), ranks=(), precisions=("int8",), num_examples=32, samples=2, recovery=Finetune()
     ),
 }
 INTEGERS = "integer weights"
