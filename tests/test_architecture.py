@@ -31,6 +31,7 @@ LAYERS = [
     {"report"},
     {"run", "ship"},
     {"studies", "serve", "gate", "traffic"},
+    {"deploy"},
     {"cli"},
     {"__main__"},
 ]

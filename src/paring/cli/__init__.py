@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 STOPPED = 130
-LEAN = ("serve",)  # commands of images without torch: they start from an app of their own
+LEAN = ("serve", "deploy")  # commands of images without torch: they start from an app of their own
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from paring.cli.answers import explain
 from paring.cli.compare import compare as compare_command
 from paring.cli.container import pack, size, unpack
+from paring.cli.deploy import deploy
 from paring.cli.gate import gate
 from paring.cli.loadtest import load
 from paring.cli.machine import machine
@@ -194,6 +195,7 @@ for name, command in (
     ("size", size),
     ("serve", serve),
     ("gate", gate),
+    ("deploy", deploy),
 ):
     app.command(name)(command)
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from paring.cli.deploy import deploy
 from paring.cli.serve import serve
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command()(serve)
-
-
-@app.callback()
-def _several() -> None:
-    """With one command alone typer would take its name for an argument."""
+app.command()(deploy)
