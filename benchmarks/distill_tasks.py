@@ -175,13 +175,24 @@ def text_task(num_train: int) -> Task:
         model=model.eval(),
         example_inputs=inputs,
         train=text_batches(tokenizer, train[:num_train], 64, shuffle=True),
-        calibration=text_batches(tokenizer, train, 256),
+        calibration=_every_token(tokenizer, train),
         validation=text_batches(tokenizer, sentences.dev[:2000], 100),
         test=text_batches(tokenizer, sentences.test, 100),
         loss=F.cross_entropy,
         metric=accuracy,
         dynamic_dims=(0, 1),
     )
+
+
+def _every_token(tokenizer: Any, rows: Labelled) -> list[Batch]:
+    """Batches in which each token of these sentences stands once: all that `prune.vocabulary` must see."""
+    ids = {one for row in tokenizer([sentence for sentence, _ in rows])["input_ids"] for one in row}
+    padded = sorted(ids) + [0] * (-len(ids) % 128)
+    lines = torch.tensor(padded).reshape(-1, 128)
+    return [
+        ({"input_ids": part, "attention_mask": torch.ones_like(part)}, torch.zeros(len(part), dtype=torch.long))
+        for part in lines.split(16)
+    ]
 
 
 def num_params(model: nn.Module) -> int:
