@@ -1,4 +1,6 @@
-"""Distillation, measured: `python benchmarks/distill.py [mnist] [objectives] [conversion] [text] [--list] [--render]`.
+"""Distillation, measured: `python benchmarks/distill.py [GROUP ...] [--list] [--render]`.
+
+Groups: mnist, objectives, conversion, language, text.
 
 Each row trains one student with one seed, and takes its metric on the test split from the PyTorch model. Rows already
 in benchmarks/results/distill.json are kept, so that a run can be taken up where it stopped; the page
@@ -22,7 +24,7 @@ from typing import Any
 
 import torch
 from distill_page import page
-from distill_tasks import LOGS, log_fold, mnist_task, num_params, outside_embeddings, text_task
+from distill_tasks import LOGS, language_task, log_fold, mnist_task, num_params, outside_embeddings, text_task
 from torch import nn
 
 from paring import Recipe, Target, compress, rebuild
@@ -122,6 +124,15 @@ def text_rows(num_train: int, epochs: int) -> Iterator[tuple[str, Work]]:
             yield f"text | student {name} | {seed}", partial(_trained, _text, (num_train,), steps, seed)
 
 
+def language_rows() -> Iterator[tuple[str, Work]]:
+    """A causal model of characters: perplexity of the student alone, and taught token by token."""
+    yield "language | teacher | 0", lambda: _scored(_language(), _language().model)
+    for name, objective in (("alone", ALONE), ("distilled", Response(temperature=1.0, alpha=0.7))):
+        for seed in range(3):
+            steps = (Use(student="small"), _finetune(6, objective, 5e-3))
+            yield f"language | student {name} | {seed}", partial(_trained, _language, (), steps, seed)
+
+
 def _finetune(epochs: int, objective: Objective, rate: float = 2e-3) -> Finetune:
     return Finetune(epochs, rate, objective, weight_decay=1e-4, warmup=0.05)
 
@@ -129,6 +140,11 @@ def _finetune(epochs: int, objective: Objective, rate: float = 2e-3) -> Finetune
 @cache
 def _mnist(copies: int, num_train: int | None = None) -> Task:
     return mnist_task(copies=copies, num_train=num_train)
+
+
+@cache
+def _language() -> Task:
+    return language_task()
 
 
 @cache
@@ -202,16 +218,21 @@ def timed(num_train: int, epochs: int) -> Row:
 def main() -> None:
     """Runs what is missing, one row at a time."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("groups", nargs="*", default=["mnist", "objectives", "conversion", "text"])
+    parser.add_argument("groups", nargs="*", default=["mnist", "objectives", "conversion", "language", "text"])
     parser.add_argument("--only", default="", help="rows whose name contains this")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--render", action="store_true")
     parser.add_argument("--time", action="store_true", help="add the latency row of the text student")
-    parser.add_argument("--num-train", type=int, default=8_192, help="phrases of SST-2 to train on")
+    parser.add_argument("--num-train", type=int, default=2_048, help="phrases of SST-2 to train on")
     parser.add_argument("--epochs", type=int, default=2, help="epochs of the text student")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    groups = {"mnist": mnist_rows, "objectives": objective_rows, "conversion": conversion_rows}
+    groups = {
+        "mnist": mnist_rows,
+        "objectives": objective_rows,
+        "conversion": conversion_rows,
+        "language": language_rows,
+    }
     groups["text"] = partial(text_rows, options.num_train, options.epochs)  # type: ignore[assignment]
     rows: dict[str, Row] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     planned = [row for name in options.groups for row in groups[name]() if options.only in row[0]]

@@ -12,7 +12,7 @@ Rows = dict[str, dict[str, Any]]
 
 def page(rows: Rows) -> str:
     """The page as Markdown."""
-    parts = [HEAD, *(section(rows) for section in (_mnist, _objectives, _conversion, _text)), _foot(rows)]
+    parts = [HEAD, *(section(rows) for section in (_mnist, _objectives, _conversion, _language, _text)), _foot(rows)]
     return "\n".join(part for part in parts if part)
 
 
@@ -105,6 +105,25 @@ def _text(rows: Rows) -> str:
     )
 
 
+def _language(rows: Rows) -> str:
+    if not _names(rows, "language"):
+        return ""
+    lines = [
+        "| row | seeds | parameters | perplexity a character | gain over the student alone, nats |",
+        "|---|---|---|---|---|",
+    ]
+    base = _seeds(rows, "language", "student alone")
+    for name in _names(rows, "language"):
+        found = _seeds(rows, "language", name)
+        tests, params = [row["test"] for row in found.values()], next(iter(found.values()))["params"]
+        gain = ""
+        if name.startswith("student d"):
+            mean, low, high = interval([base[seed]["test"] - found[seed]["test"] for seed in found if seed in base])
+            gain = f"{mean:+.4f} ({low:+.4f} to {high:+.4f})"
+        lines.append(f"| {name} | {len(tests)} | {params:,} | {np.exp(np.mean(tests)):.3f} | {gain} |")
+    return "\n".join(["## A causal language model, token by token", "", LANGUAGE, "", *lines, ""])
+
+
 def _conversion(rows: Rows) -> str:
     names = _names(rows, "conversion")
     if not names:
@@ -166,6 +185,10 @@ OBJECTIVES = (
 CONVERSION = (
     "Five folds (three to train, one to validate, one to test), a teacher of 256-128 behind embeddings and a student "
     "of 48-24. The share kept is the student's gain in Poisson log loss over the training rate, by its teacher's."
+)
+LANGUAGE = (
+    "Characters of SST-2 phrases; a causal convolutional net of width 96 taught on 12,000 phrases, a student of width "
+    "24 on 4,000 of them, 6 epochs, `distill.response` at temperature 1 and alpha 0.7 over what is no padding."
 )
 TEXT = (
     "Teacher: `weights/minilm-l6-sst2`, 6 layers. Student: `prune.vocabulary` (words of the training phrases), then "

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from paring import Task, batches
+from paring.core.metric import Metric
 from paring.core.stream import drain
 from paring.core.task import Batch
 from paring.data.conversions import bank_marketing, hillstrom, online_shoppers
@@ -176,7 +177,7 @@ def text_task(num_train: int) -> Task:
         example_inputs=inputs,
         train=text_batches(tokenizer, train[:num_train], 64, shuffle=True),
         calibration=_every_token(tokenizer, train),
-        validation=text_batches(tokenizer, sentences.dev[:2000], 100),
+        validation=text_batches(tokenizer, sentences.dev[:500], 100),
         test=text_batches(tokenizer, sentences.test, 100),
         loss=F.cross_entropy,
         metric=accuracy,
@@ -193,6 +194,80 @@ def _every_token(tokenizer: Any, rows: Labelled) -> list[Batch]:
         ({"input_ids": part, "attention_mask": torch.ones_like(part)}, torch.zeros(len(part), dtype=torch.long))
         for part in lines.split(16)
     ]
+
+
+class CausalNet(nn.Module):
+    """A small causal language model over characters: an embedding, dilated causal convolutions, a head.
+
+    (b, t) int64 -> (b, num_classes, t) logits, each position's guess at the next character.
+    """
+
+    def __init__(self, width: int, depth: int = 4, num_classes: int = 128) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(num_classes, width)
+        self.convs = nn.ModuleList(nn.Conv1d(width, width, 3, dilation=2**place) for place in range(depth))
+        self.head = nn.Conv1d(width, num_classes, 1)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Padding comes behind, where nothing that counts looks at it."""
+        x = self.embed(input_ids).transpose(1, 2)
+        for place, conv in enumerate(self.convs):
+            x = x + F.relu(conv(F.pad(x, (2 ** (place + 1), 0))))
+        logits: Tensor = self.head(x)
+        return logits
+
+
+def language_task(num_train: int = 4_000, length: int = 64) -> Task:
+    """Characters of SST-2 phrases: a causal teacher of width 96, trained here once; the student has width 24."""
+    sentences = sst2()
+    order = torch.randperm(len(sentences.train), generator=torch.Generator().manual_seed(0)).tolist()
+    chosen = {
+        "teacher": [sentences.train[place][0] for place in order[:12_000]],
+        "train": [sentences.train[place][0] for place in order[:num_train]],
+        "validation": [sentence for sentence, _ in sentences.dev[:1_000]],
+        "test": [sentence for sentence, _ in sentences.test],
+    }
+    data = {split: _characters(rows, length) for split, rows in chosen.items()}
+
+    def of(split: str, **how: Any) -> Any:
+        return batches(*data[split], **how)
+
+    torch.manual_seed(0)
+    inputs = {name: value[:2] for name, value in data["train"][0].items()}
+    task = Task(
+        name="characters-96",
+        model=CausalNet(96),
+        example_inputs=inputs,
+        train=of("teacher", batch_size=64, shuffle=True),
+        calibration=of("train", batch_size=64),
+        validation=of("validation", batch_size=100),
+        test=of("test", batch_size=109),
+        loss=F.cross_entropy,  # a target of -100 does not count
+        metric=nats_per_character,
+        students={"small": lambda: CausalNet(24)},
+        dynamic_dims=(0, 1),
+    )
+    task = drain(trained(task, Training(epochs=6, learning_rate=4e-3, warmup=0.05)))
+    return replace(task, train=of("train", batch_size=64, shuffle=True))
+
+
+def _characters(rows: list[str], length: int) -> tuple[dict[str, Tensor], Tensor]:
+    """Inputs begin with 0; the target is the character that comes next, -100 behind the end."""
+    ids, mask = (torch.zeros(len(rows), length, dtype=torch.long) for _ in range(2))
+    target = torch.full((len(rows), length), -100)
+    for place, row in enumerate(rows):
+        codes = torch.tensor([min(ord(letter), 127) for letter in row[: length - 1]] + [10])[:length]
+        ids[place, 1 : len(codes)] = codes[:-1]
+        mask[place, : len(codes)] = 1
+        target[place, : len(codes)] = codes
+    return {"input_ids": ids, "attention_mask": mask}, target
+
+
+def _nats(outputs: Tensor, targets: Tensor) -> float:
+    return float(F.cross_entropy(outputs, targets))
+
+
+nats_per_character = Metric("nats_per_character", _nats, higher_is_better=False, unit="nats")
 
 
 def num_params(model: nn.Module) -> int:
