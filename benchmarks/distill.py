@@ -121,7 +121,10 @@ def text_rows(num_train: int, epochs: int) -> Iterator[tuple[str, Work]]:
     for seed in range(2):
         for name, objective in rows:
             steps = (*cut, Finetune(epochs, 2e-4, objective, warmup=0.1, precision="bf16"))
-            yield f"text | student {name} | {seed}", partial(_trained, _text, (num_train,), steps, seed)
+            yield (
+                f"text | student {name}, {num_train} phrases, {epochs} epochs | {seed}",
+                partial(_trained, _text, (num_train,), steps, seed),
+            )
 
 
 def language_rows() -> Iterator[tuple[str, Work]]:
@@ -199,7 +202,7 @@ def timed(num_train: int, epochs: int) -> Row:
     from paring.measure.latency import compare, interleave
 
     task = _text(num_train)
-    steps = next(work for name, work in text_rows(num_train, epochs) if "student distilled |" in name)
+    steps = next(work for name, work in text_rows(num_train, epochs) if "student distilled," in name)
     task, recipe = replace(task, seed=0), Recipe(steps.args[2])  # type: ignore[attr-defined]
     inputs, _ = next(iter(task.test))  # type: ignore[arg-type]
     feed = {name: value[:1].numpy() for name, value in inputs.items()}

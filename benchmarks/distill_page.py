@@ -86,10 +86,16 @@ def _objectives(rows: Rows) -> str:
     return "\n".join(["## Every objective, on MNIST with 3,000 images", "", OBJECTIVES, "", *table])
 
 
+def _alone_text(name: str) -> str | None:
+    """The row of the same student, phrases and epochs, alone."""
+    start, _, rest = name.partition(", ")
+    return f"student alone, {rest}" if start.startswith("student") else None
+
+
 def _text(rows: Rows) -> str:
     if not _names(rows, "text"):
         return ""
-    table = _accuracy_table(rows, "text", lambda name: "student alone" if name.startswith("student") else None)
+    table = _accuracy_table(rows, "text", _alone_text)
     teacher = _seeds(rows, "text", "teacher")
     kept = []
     for name in _names(rows, "text"):

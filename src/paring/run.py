@@ -11,6 +11,7 @@ from paring.artifacts.manifest import versions
 from paring.candidates import compress_steps
 from paring.choice import select
 from paring.core.budget import Budget
+from paring.core.candidate import Candidate
 from paring.core.edit import Progress, Step
 from paring.core.recipe import Pass, Recipe
 from paring.core.scratch import Scratch
@@ -103,14 +104,25 @@ def _judged(
     if final.is_dir():
         candidate = replace(load_candidate(final), recipe=recipe)
         return Judged(candidate, final, replace(load_measurement(final), name=name))
-    scratch = folder.training(recipe_hash(recipe))
-    resumable = replace(task, scratch=replace(task.scratch or Scratch(scratch), folder=scratch))
-    candidate = yield from told(compress_steps(resumable, recipe), lambda step: _step_words(name, *step))
+    candidate = yield from _compressed(task, recipe, folder)
     with whole_folder(final) as partial:
         save_candidate(candidate, partial)
         measured = yield from told(judge(candidate, task, partial, bench, baseline), lambda stage: Told(name, stage))
-    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(folder.training(recipe_hash(recipe)), ignore_errors=True)
     return Judged(candidate, final, measured)
+
+
+def help_along(task: Task, recipes: Sequence[Recipe], folder: RunFolder) -> Generator[Told, None, None]:
+    """What a further process under `torchrun` does: its share of every training, and nothing on the disk."""
+    for recipe in recipes:
+        if not folder.candidate(recipe_hash(recipe)).is_dir():
+            yield from _compressed(task, recipe, folder)
+
+
+def _compressed(task: Task, recipe: Recipe, folder: RunFolder) -> Generator[Told, None, Candidate]:
+    scratch = folder.training(recipe_hash(recipe))
+    resumable = replace(task, scratch=replace(task.scratch or Scratch(scratch), folder=scratch))
+    return (yield from told(compress_steps(resumable, recipe), lambda step: _step_words(str(recipe), *step)))
 
 
 def _step_words(name: str, step: Pass, outcome: Step) -> Told:

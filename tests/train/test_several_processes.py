@@ -18,19 +18,29 @@ from paring.train.processes import Processes
 ROOT = Path(__file__).parents[2]
 
 
+ENVIRONMENT = {
+    **os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true",
+    "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH")))),
+}  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 def run(out: Path, *launcher: str) -> float:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
     command = [sys.executable, *launcher, "-m", "tests.train.several", str(out)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     with safe_open(out, "pt") as file:
         return float(file.metadata()["loss"])
 
 
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     alone = run(tmp_path / "one.safetensors")
     launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port))
     together = run(tmp_path / "two.safetensors", *launcher)
@@ -38,6 +48,43 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     one, two = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
     for name in one:
         assert torch.allclose(one[name], two[name], rtol=1e-3, atol=1e-4), name
+
+
+TASK = """
+import torch, torch.nn.functional as F
+from torch import nn
+from paring import Task, batches
+from paring.measure.metrics import accuracy
+
+torch.manual_seed(0)
+x = torch.randn(150, 6)
+y = (x[:, 0] > 0).long()
+net = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2)).eval()
+data = batches(x, y, 50)
+task = Task(model=net, example_inputs=x[:2], train=batches(x, y, 25, shuffle=True), calibration=data,
+            validation=data, loss=F.cross_entropy, metric=accuracy)
+"""
+
+
+def test_the_command_line_under_torchrun_leaves_what_one_process_leaves(tmp_path: Path) -> None:
+    (tmp_path / "task.py").write_text(TASK)
+    (tmp_path / "recipe.yaml").write_text("passes:\n- finetune: {epochs: 2, objective: distill.response}\n")
+    command = ("-m", "paring", "compress", "task.py:task", "--recipe", "recipe.yaml", "--engine", "onnxruntime")
+    states = []
+    for out, launcher in (("one", ()), ("two", ("-m", "torch.distributed.run", "--nproc-per-node", "2"))):
+        port = ("--master-port", str(free_port())) if launcher else ()
+        done = subprocess.run(
+            [sys.executable, *launcher, *port, *command, "--out", out],
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            capture_output=True,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        found = sorted((tmp_path / out / "candidates").glob("*/weights.safetensors"))
+        assert len(found) == 2 and (tmp_path / out / "results.json").is_file()
+        states.append([load_file(path) for path in found])
+    for one, two in zip(*states, strict=True):
+        assert all(torch.allclose(one[name], two[name], rtol=1e-3, atol=1e-4) for name in one)
 
 
 class Fake:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -96,15 +97,18 @@ def compress(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Runs recipes on a task and leaves the best file inside the budget, measured, with its report."""
+    """Runs recipes on a task and leaves the best file inside the budget, measured, with its report.
+
+    Under torchrun the trainings are shared by all processes; the first one does the rest.
+    """
     from paring.cli.load import load_task
     from paring.cli.plan import plan_of, plan_table
     from paring.cli.render import console, follow, print_run
     from paring.core.check import check_task
     from paring.recipe_io import read_recipe
     from paring.report.results import results
-    from paring.run import check_recipes, run_recipes
-    from paring.store import open_run
+    from paring.run import check_recipes, help_along, run_recipes
+    from paring.store import RunFolder, open_run
 
     recipes = [read_recipe(path) for path in recipe]
     loaded = load_task(task)
@@ -127,6 +131,9 @@ def compress(
             console.print_json(json.dumps(plan))
         else:
             console.print(plan_table(plan))
+        return
+    if int(os.environ.get("RANK", "0")) > 0:
+        follow(help_along(loaded, recipes, RunFolder(out)), quiet=True)
         return
     folder = open_run(out, loaded, bench.conditions())
     command = "paring " + " ".join(sys.argv[1:])
