@@ -30,6 +30,7 @@ WHOLE = {
     "model.onnx",
     "nodes.json",
     "samples.npz",
+    "model.paring",
     "measurement.json",
 }
 IMPOSSIBLE = Budget(max_file_bytes=1)

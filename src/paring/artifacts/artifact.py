@@ -15,7 +15,7 @@ from paring.engines import machine
 
 @dataclass(frozen=True)
 class Artifact:
-    """A folder with `model.onnx` and `manifest.json`."""
+    """A folder with `model.onnx`, its entropy-coded form `model.paring` and `manifest.json`."""
 
     folder: Path
 
@@ -45,6 +45,8 @@ def write_artifact(
     The manifest's `target` is where the clock found the file fastest: engine, precision and the rest.
     """
     shutil.copyfile(measured / "model.onnx", folder / "model.onnx")
+    if (measured / "model.paring").is_file():
+        shutil.copyfile(measured / "model.paring", folder / "model.paring")
     (folder / "recipe.yaml").write_text(recipe_yaml, encoding="utf-8")
     write_manifest(
         folder,

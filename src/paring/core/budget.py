@@ -22,6 +22,7 @@ class Budget:
     percentile: Literal["p50", "p90", "p99"] = "p50"
     min_throughput_per_s: float | None = None
     max_file_bytes: int | None = None
+    max_coded_bytes: int | None = None
     max_peak_memory_bytes: int | None = None
     use_interval: bool = False
 
@@ -29,7 +30,7 @@ class Budget:
         for field in fields(self):
             value = getattr(self, field.name)
             if (
-                field.name.startswith(("max_latency", "max_file", "max_peak", "min_"))
+                field.name.startswith(("max_latency", "max_file", "max_coded", "max_peak", "min_"))
                 and value is not None
                 and value <= 0
             ):
@@ -42,6 +43,7 @@ class Budget:
         pairs: list[tuple[str, float | None, float | None]] = [
             ("max_latency_ms", measured.latency_ms.get(self.percentile), self.max_latency_ms),
             ("max_file_bytes", measured.file_bytes, self.max_file_bytes),
+            ("max_coded_bytes", measured.coded_bytes, self.max_coded_bytes),
             ("max_peak_memory_bytes", measured.peak_memory_bytes, self.max_peak_memory_bytes),
         ]
         broken = {

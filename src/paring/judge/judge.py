@@ -16,16 +16,17 @@ from torch import Tensor, nn
 from paring.artifacts.onnx import write_onnx
 from paring.artifacts.verify import check_parity
 from paring.candidates import rebuild
+from paring.container.file import pack
 from paring.core.candidate import Candidate
 from paring.core.edit import Progress
 from paring.core.measurement import Measurement, Quality, Ratio, TargetTiming
 from paring.core.target import Target
 from paring.core.task import Inputs, Task
 from paring.engines import Session, open_session
-from paring.errors import EngineError, ParityError, TaskError
+from paring.errors import EngineError, ExportError, ParityError, TaskError
 from paring.judge.bench import Bench, timed_inputs
 from paring.judge.evidence import evidence
-from paring.judge.record import MODEL, NODES, SAMPLES, Judged, save_measurement
+from paring.judge.record import CODED, MODEL, NODES, SAMPLES, Judged, save_measurement
 from paring.measure.canary import CANARY, canary
 from paring.measure.eager import as_inputs, eager_session
 from paring.measure.latency import Runner, compare, noise_floor, verdict
@@ -53,6 +54,7 @@ def judge(
     path, model = folder / MODEL, rebuild(candidate, task)
     yield Progress(0, NUM_STAGES, "exporting")
     (folder / NODES).write_text(json.dumps(write_onnx(model, task, path)), encoding="utf-8")
+    coded_bytes = _coded(path, folder / CODED)
     yield Progress(1, NUM_STAGES, "checking the file against the model")
     parity, refused = _parity(path, model, task, bench)
     yield Progress(2, NUM_STAGES, "quality of the file")
@@ -80,6 +82,7 @@ def judge(
         num_params=num_params(model),
         macs=macs(model, task.example_inputs),
         file_bytes=path.stat().st_size,
+        coded_bytes=coded_bytes,
         target=best,
         latency_ms=samples.latency_ms(str(best)),
         throughput_per_s=samples.throughput_per_s(str(best), bench.batch_size),
@@ -98,6 +101,14 @@ def judge(
     )
     save_measurement(measurement, folder)
     return measurement
+
+
+def _coded(path: Path, target: Path) -> int | None:
+    """Bytes of the entropy-coded file; None where weights that hold nothing forbid one."""
+    try:
+        return pack(path, target).coded_bytes
+    except ExportError:
+        return None
 
 
 def headline(judged: Judged, baseline: Judged, task: Task) -> Measurement:

@@ -12,6 +12,7 @@ from paring.core.measurement import Measurement
 from paring.errors import CorruptFileError
 
 MODEL, NODES, SAMPLES, MEASUREMENT = "model.onnx", "nodes.json", "samples.npz", "measurement.json"
+CODED = "model.paring"
 
 
 @dataclass(frozen=True)
