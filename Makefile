@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install demo test browser check conformance deliver clean
+.PHONY: install demo test browser check conformance deliver bench docs clean
 install: $(STAMP)
 
 $(STAMP): constraints.txt pyproject.toml
@@ -34,6 +34,13 @@ check: $(STAMP)
 deliver: $(STAMP) # make deliver TASK=task.py:task RECIPE=recipe.yaml BUDGET=budget.yaml IN_SERVICE=released
 	$(BIN)/paring compress "$(TASK)" --recipe "$(RECIPE)" --out "$(or $(OUT),out)"
 	test ! -e "$(IN_SERVICE)" || $(BIN)/paring gate "$(or $(OUT),out)/artifact" --against "$(IN_SERVICE)" --budget "$(BUDGET)"
+
+bench: $(STAMP) # hours; each script keeps the rows it has, so stop and go on as you like. BENCH=measure runs one
+	cd benchmarks && for name in $(or $(BENCH),measure factorize distill size serve search); do \
+		test ! -f $$name.py || OMP_NUM_THREADS=1 ../$(BIN)/python $$name.py || exit 1; done
+
+docs: $(STAMP) # the guide as a site in out/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
 
+import pytest
+from torch import nn
+
+from paring import Task
 from paring.catalog import PASSES, pass_class
-from paring.core.recipe import Recipe
+from paring.core.edit import Step
+from paring.core.recipe import Pass, Recipe
 from paring.distill.response import Response
 from paring.errors import OrderError, ParingError, RecipeError, SettingError, UnknownNameError
 from paring.factorize.rank import Energy, Rank, Ratio
@@ -90,3 +97,18 @@ def test_hash_depends_on_settings_and_not_on_the_name() -> None:
 def test_reading_a_missing_file_says_so(tmp_path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(RecipeError, match="cannot be read as a recipe"):
         read_recipe(tmp_path / "none.yaml")
+
+
+def test_a_pass_of_the_users_own_is_known_once_imported() -> None:
+    @dataclass(frozen=True)
+    class Own(Pass):
+        name: ClassVar[str] = "mine.own"
+        amount: int = 1
+
+        def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
+            yield from ()
+
+    recipe = Recipe((Own(amount=3),))
+    assert parse_recipe(to_yaml(recipe)) == recipe
+    with pytest.raises(UnknownNameError, match=r"mine\.other"):
+        parse_recipe("passes: [mine.other]")

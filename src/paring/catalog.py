@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from functools import cache
+from typing import Any
 
 from paring.core.objective import Objective
 from paring.core.recipe import Pass
@@ -62,19 +62,36 @@ OBJECTIVES = {
 _HOMES = {"supervised": "core.objective", "allocate": "allocate.step"}
 
 
-@cache
 def pass_class(name: str) -> type[Pass]:
-    """The pass called `name`. Raises UnknownNameError with the nearest name."""
+    """The pass called `name`: one of ours, or a class of the user's own that has been imported.
+
+    Raises UnknownNameError with the nearest name.
+    """
+    if name not in PASSES and (own := _own(Pass, name)) is not None:
+        return own
     found = _load(name, PASSES, "pass")
     assert issubclass(found, Pass)
     return found
 
 
-@cache
 def objective_class(name: str) -> type[Objective]:
-    """The objective called `name`. Raises UnknownNameError with the nearest name."""
+    """The objective called `name`, ours or the user's own. Raises UnknownNameError with the nearest name."""
+    if name not in OBJECTIVES and (own := _own(Objective, name)) is not None:
+        return own
     found = _load(name, OBJECTIVES, "objective")
     assert issubclass(found, Objective)
+    return found
+
+
+def _own(base: type[Any], name: str) -> type[Any] | None:
+    """The last class defined outside of Paring under `base` that calls itself `name`."""
+    found = None
+    waiting = list(base.__subclasses__())
+    while waiting:
+        cls = waiting.pop(0)
+        waiting += cls.__subclasses__()
+        if vars(cls).get("name") == name and not cls.__module__.startswith("paring."):
+            found = cls
     return found
 
 

@@ -110,8 +110,8 @@ def compress(
     from paring.run import check_recipes, help_along, run_recipes
     from paring.store import RunFolder, open_run
 
+    loaded = load_task(task)  # first, so that passes of the user's own are known
     recipes = [read_recipe(path) for path in recipe]
-    loaded = load_task(task)
     if answers is not None:
         from paring.teach.taught import taught
 
