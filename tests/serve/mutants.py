@@ -60,4 +60,4 @@ def _bend(draw: random.Random, content: Any) -> None:
     if isinstance(holder, dict) and draw.random() < 0.2:
         del holder[key]
     else:
-        holder[key] = draw.choice(ODD)
+        holder[key] = json.loads(json.dumps(draw.choice(ODD)))  # one of its own: it may be bent in turn
