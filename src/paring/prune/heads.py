@@ -18,6 +18,7 @@ from paring.graph.edits.slice import Slice
 from paring.graph.edits.unfuse import unfuse_all
 from paring.graph.groups import ChannelGroup
 from paring.graph.sites import sharers
+from paring.graph.weight_only import ScaledLinear
 from paring.prune.structure import Structured
 
 
@@ -51,9 +52,11 @@ class Heads(Structured):
                 yield Declined(one.name, "it has a single head to keep")
             else:
                 yield one.group(model)
-        factored = [name for name, layer in model.named_modules() if isinstance(layer, LowRankLinear)]
+        factored = [name for name, layer in model.named_modules() if isinstance(layer, LowRankLinear | ScaledLinear)]
         if not found and factored:
-            yield Declined(factored[0], "it is factored, and heads are cut from whole projections; prune heads first")
+            yield Declined(
+                factored[0], "an earlier step split it, and heads are cut from whole projections; prune heads first"
+            )
         elif not found:
             raise NothingToDoError(
                 f"{self.name}: no attention with query, key, value and output Linears is selected. Widen the patterns."
