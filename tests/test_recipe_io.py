@@ -41,7 +41,7 @@ def test_values_and_objectives_are_read() -> None:
 @pytest.mark.parametrize("name", sorted(PASSES))
 def test_every_pass_round_trips_with_its_defaults(name: str) -> None:
     cls = pass_class(name)
-    own = {"step": Magnitude(sparsity=0.5)} if name == "prune.iterative" else {}
+    own = {"prune.iterative": {"step": Magnitude(sparsity=0.5)}, "allocate": {"speedup": 2.0}}.get(name, {})
     recipe = Recipe((cls(**own),))
     assert parse_recipe(to_yaml(recipe)) == recipe
 

@@ -52,10 +52,10 @@ class Heads(Structured):
                 yield Declined(one.name, "it has a single head to keep")
             else:
                 yield one.group(model)
-        factored = [name for name, layer in model.named_modules() if isinstance(layer, LowRankLinear | ScaledLinear)]
-        if not found and factored:
+        split = [name for name, layer in model.named_modules() if isinstance(layer, LowRankLinear | ScaledLinear)]
+        if not found and split:
             yield Declined(
-                factored[0], "an earlier step split it, and heads are cut from whole projections; prune heads first"
+                split[0], "an earlier step split it, and heads are cut from whole projections: cut them first"
             )
         elif not found:
             raise NothingToDoError(
