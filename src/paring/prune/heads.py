@@ -54,9 +54,7 @@ class Heads(Structured):
                 yield one.group(model)
         split = [name for name, layer in model.named_modules() if isinstance(layer, LowRankLinear | ScaledLinear)]
         if not found and split:
-            yield Declined(
-                split[0], "an earlier step split it, and heads are cut from whole projections: cut them first"
-            )
+            yield Declined(split[0], "an earlier step split it, and heads are cut from whole projections: do so first")
         elif not found:
             raise NothingToDoError(
                 f"{self.name}: no attention with query, key, value and output Linears is selected. Widen the patterns."
