@@ -108,8 +108,9 @@ elif NAME == "litserve":
         def encode_response(self, output):
             return Response(output.tobytes())
 
-    print("port", PORT, flush=True)
-    litserve.LitServer(Api(), accelerator="cpu").run(host="127.0.0.1", port=PORT, generate_client_file=False)
+    if __name__ == "__main__":  # its workers import this file anew
+        print("port", PORT, flush=True)
+        litserve.LitServer(Api(), accelerator="cpu").run(host="127.0.0.1", port=PORT, generate_client_file=False)
 else:
     import ray
     from ray import serve

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from paring.traffic.plan import Floats, Outcome, Rung, arrivals, rung
 from paring.traffic.target import Address
 
+REST_S = 0.05  # of a client without pause that was refused: asking at once again would measure refusals
 PATIENCE_S = 30.0  # for answers after the last request was sent
 
 
@@ -58,6 +59,7 @@ class Pool:
 
     def __init__(self, address: Address, request: bytes, start: float) -> None:
         self.address, self.request, self.start = address, request, start
+        self.rest_s = 0.0  # how long a connection rests after a refusal
         self.idle: deque[Connection] = deque()
         self.outcomes: list[Outcome] = []
         self.late_s: list[float] = []
@@ -88,7 +90,9 @@ class Pool:
         at_s, due = connection.due
         connection.due = None
         self.outcomes.append(Outcome(at_s, (time.perf_counter() - due) * 1e3, status))
-        if not closes:
+        if not closes and status == 503 and self.rest_s:
+            asyncio.get_running_loop().call_later(self.rest_s, self.idle.append, connection)
+        elif not closes:
             self.idle.append(connection)
 
     async def close(self) -> None:
@@ -153,6 +157,7 @@ async def _fire_all(address: Address, request: bytes, times: Sequence[float] | F
 
 async def _ask_without_pause(address: Address, request: bytes, clients: int, seconds: float) -> float:
     pool = Pool(address, request, time.perf_counter())
+    pool.rest_s = REST_S
     await pool.warm(clients)
     start, good = time.perf_counter(), 0
     while (now := time.perf_counter()) < start + seconds:
