@@ -112,7 +112,10 @@ EXPECTED = {
         for later in SAMPLES
         if later not in AFTER_INTEGERS and (earlier, later) != ("share.kmeans", "finetune")  # shared values learn
     },
-    **{("quantize.embedding", later): ROWS for later in ("quantize.embedding", "factorize.embedding", "allocate")},
+    **{
+        ("quantize.embedding", later): ROWS
+        for later in ("quantize.embedding", "factorize.embedding", "allocate", "prune.vocabulary")
+    },
     ("allocate", "quantize.embedding"): ROWS,
     **{
         (earlier, later): ZEROS

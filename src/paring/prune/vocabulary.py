@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
@@ -34,6 +34,10 @@ class Vocabulary(Pass):
 
     name: ClassVar[str] = "prune.vocabulary"
     needs: ClassVar[frozenset[str]] = frozenset()
+
+    cannot_follow: ClassVar[Mapping[str, str]] = {
+        "integer embeddings": "the rows are integers already. Drop rows first, then quantize the embedding."
+    }
 
     corpus: tuple[Split, ...] = ("train", "calibration")
     keep: tuple[int, ...] = ()

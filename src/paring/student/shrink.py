@@ -16,12 +16,14 @@ from paring.errors import NothingToDoError, SettingError
 from paring.graph.attention import Attention, attentions
 from paring.graph.droppable import Droppable, droppable
 from paring.graph.edits.drop import DropLayer
+from paring.graph.edits.factorize import LowRankLinear
 from paring.graph.edits.heads import PruneHeads
 from paring.graph.edits.slice import SliceChannels
 from paring.graph.edits.unfuse import unfuse_all
 from paring.graph.groups import ChannelGroup, channel_groups, producers_of
 from paring.graph.sites import sharers
 from paring.graph.unit_scores import protected, unit_scores
+from paring.graph.weight_only import ScaledLinear
 from paring.numerics.importance import lowest
 
 Alive = dict[tuple[str, int], tuple[int, ...]]
@@ -71,7 +73,10 @@ class Shrink(Pass):
             for step in self._narrower(model, task):
                 outcomes += isinstance(step, Edit)
                 yield step
-        if not outcomes:
+        split = [name for name, layer in model.named_modules() if isinstance(layer, LowRankLinear | ScaledLinear)]
+        if not outcomes and split:
+            yield Declined(split[0], "an earlier step split it, and its width is tied up there: shrink first")
+        elif not outcomes:
             raise NothingToDoError(
                 f"{self.name}: width={self.width:g}, depth={self.depth:g} leave everything as it is: no selected block "
                 "keeps the shape of its input, and no selected width can be cut. Widen the patterns."
