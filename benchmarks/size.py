@@ -58,7 +58,7 @@ def recipes() -> dict[str, tuple[str, tuple[Pass, ...]]]:
     rows: dict[str, tuple[str, tuple[Pass, ...]]] = {"lenet-300-100": ("lenet300", ()), "lenet-5": ("lenet5", ())}
     for slope in (1e-9, 1.5e-9, 2e-9, 3e-9, 5e-9):
         rows[f"lenet-300-100 coded, no training, slope {slope:g}"] = ("lenet300", (RateDistortion(slope=slope),))
-    for slope in (4e-10, 1e-9, 3e-9, 1e-8, 3e-8):
+    for slope in (4e-10, 6e-10, 1e-9, 3e-9, 1e-8, 3e-8):
         rows[f"lenet-5 coded, no training, slope {slope:g}"] = ("lenet5", (RateDistortion(slope=slope),))
     rows["lenet-300-100 spacing, no training"] = ("lenet300", (Spacing(slope=1e-10),))
     rows["lenet-300-100 kmeans 32, no training"] = ("lenet300", (Kmeans(num_values=32),))
