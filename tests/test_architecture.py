@@ -30,6 +30,7 @@ LAYERS = [
     {"judge", "choice", "testing"},
     {"report"},
     {"run", "ship"},
+    {"search"},
     {"studies", "serve", "gate", "traffic"},
     {"deploy"},
     {"cli"},

@@ -27,14 +27,21 @@ def compress(task: Task, recipe: Recipe) -> Candidate:
     return drain(compress_steps(task, recipe))
 
 
-def compress_steps(task: Task, recipe: Recipe) -> Generator[tuple[Pass, Step], None, Candidate]:
-    """`compress`, step by step: yields (pass, what it just did) for whoever shows progress; returns the Candidate."""
+def compress_steps(
+    task: Task, recipe: Recipe, start: Candidate | None = None
+) -> Generator[tuple[Pass, Step], None, Candidate]:
+    """`compress`, step by step: yields (pass, what it just did) for whoever shows progress; returns the Candidate.
+
+    With `start`, what the first passes of `recipe` gave, only the others are run; the result is the same.
+    """
     recipe.check(task)
-    model = copy.deepcopy(task.model).eval()
-    edits: list[Edit] = []
-    declined: list[Declined] = []
-    history: list[Epoch] = []
-    for step in recipe.passes:
+    done = () if start is None else start.recipe.passes
+    assert recipe.passes[: len(done)] == done, "start is not what the recipe begins with"
+    model = copy.deepcopy(task.model).eval() if start is None else rebuild(start, task)
+    edits: list[Edit] = [] if start is None else list(start.edits)
+    declined: list[Declined] = [] if start is None else list(start.declined)
+    history: list[Epoch] = [] if start is None else list(start.history)
+    for step in recipe.passes[len(done) :]:
         outcomes = 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(task.seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 from paring.artifacts.artifact import write_artifact
@@ -13,6 +13,7 @@ from paring.choice import select
 from paring.core.budget import Budget
 from paring.core.candidate import Candidate
 from paring.core.edit import Progress, Step
+from paring.core.measurement import Measurement
 from paring.core.recipe import Pass, Recipe
 from paring.core.scratch import Scratch
 from paring.core.stream import told
@@ -49,14 +50,30 @@ def run_recipes(
     Raises: BudgetError after everything is written if none does.
     """
     check_recipes(task, recipes)
-    baseline = yield from _judged(task, BASELINE, folder, bench, None)
+    baseline = yield from judged_by_file(task, BASELINE, folder, bench, None)
     judged = []
     for recipe in recipes:
-        judged.append((yield from _judged(task, recipe, folder, bench, baseline)))
+        judged.append((yield from judged_by_file(task, recipe, folder, bench, baseline)))
+    run, miss = yield from concluded(task, baseline, judged, folder, budget, select, command)
+    if miss is not None:
+        raise miss
+    return run
+
+
+def concluded(
+    task: Task,
+    baseline: Judged,
+    judged: Sequence[Judged],
+    folder: RunFolder,
+    budget: Budget,
+    choose: Callable[[Sequence[Measurement], Budget], Measurement],
+    command: str = "",
+) -> Generator[Told, None, tuple[Run, BudgetError | None]]:
+    """Chooses, looks at `test` once, writes artifact and report; the error says why nothing could be chosen."""
     miss: BudgetError | None = None
     chosen: str | None = None
     try:
-        chosen = select([one.measurement for one in judged], budget).name
+        chosen = choose([one.measurement for one in judged], budget).name
     except BudgetError as error:
         miss = error
     yield Told("run", Progress(0, 1, f"the one look at {task.headline()[0]}"))
@@ -82,9 +99,7 @@ def run_recipes(
             with whole_folder(folder.artifact) as partial:
                 write_artifact(one.candidate, to_yaml(one.candidate.recipe), one.folder, partial, row(one.measurement))
     write_report(run, folder.path)
-    if miss is not None:
-        raise miss
-    return run
+    return run, miss
 
 
 def check_recipes(task: Task, recipes: Sequence[Recipe]) -> None:
@@ -97,9 +112,10 @@ def check_recipes(task: Task, recipes: Sequence[Recipe]) -> None:
         names.add(str(recipe))
 
 
-def _judged(
+def judged_by_file(
     task: Task, recipe: Recipe, folder: RunFolder, bench: Bench, baseline: Judged | None
 ) -> Generator[Told, None, Judged]:
+    """The recipe's candidate and what was measured of its file: from the folder if it is whole there, else made now."""
     name, final = str(recipe), folder.candidate(recipe_hash(recipe))
     if final.is_dir():
         candidate = replace(load_candidate(final), recipe=recipe)

@@ -38,6 +38,7 @@ from paring.cli.options import (
     budget_of,
 )  # fmt: skip
 from paring.cli.profile import profile
+from paring.cli.search import search
 from paring.cli.serve import serve
 from paring.cli.study import study
 from paring.cli.teach import teach
@@ -203,6 +204,7 @@ for name, command in (
     ("serve", serve),
     ("gate", gate),
     ("deploy", deploy),
+    ("search", search),
 ):
     app.command(name)(command)
 

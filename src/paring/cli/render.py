@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 def follow(steps: Generator[Told, None, T], *, quiet: bool = False) -> T:
     """Consumes a stream of what is being done, showing it as one live line, and returns what it returns."""
-    with closing(steps), _bar(quiet) as show:
+    with closing(steps), line_of_progress(quiet) as show:
         while True:
             try:
                 show(next(steps))
@@ -37,7 +37,7 @@ def follow(steps: Generator[Told, None, T], *, quiet: bool = False) -> T:
 @contextmanager
 def counting(subject: str, text: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A line that counts: call what it gives with (done, total)."""
-    with _bar(quiet) as show:
+    with line_of_progress(quiet) as show:
         show(Told(subject, Step(0, 0, text)))
         yield lambda done, total: show(Told(subject, Step(done, total, text)))
 
@@ -45,12 +45,13 @@ def counting(subject: str, text: str, *, quiet: bool = False) -> Iterator[Callab
 @contextmanager
 def saying(subject: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
     """A line that says what is being done: call what it gives with the words."""
-    with _bar(quiet) as show:
+    with line_of_progress(quiet) as show:
         yield lambda words: show(Told(subject, Step(0, 0, words)))
 
 
 @contextmanager
-def _bar(quiet: bool) -> Iterator[Callable[[Told], None]]:
+def line_of_progress(quiet: bool) -> Iterator[Callable[[Told], None]]:
+    """A line that tells what is being done: call what it gives with each `Told`."""
     if quiet:
         yield lambda told: None
         return

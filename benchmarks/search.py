@@ -1,0 +1,276 @@
+"""The budget solver and the search, measured: `python benchmarks/search.py [SECTION ...]`.
+
+One JSON row at a time into benchmarks/results/search.json; rows that exist are skipped, so that a run can be taken up
+where it stopped; the page benchmarks/search.md is written after each. `--only WORDS` takes the rows whose names hold
+them. `tables`, `foretold`, `bytes` and `distill` are about quality, size and how long the solver takes; `time` rows
+mean something on a quiet machine only and are left out unless named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from search_page import page
+from search_tasks import SUBJECTS, resnet20
+
+from paring import Budget, Recipe, Target, Task, compress, open_run, rebuild
+from paring.allocate.losses import divergence, kind_of
+from paring.allocate.made import folded
+from paring.allocate.plan import Limits, plan_of
+from paring.allocate.step import Allocate
+from paring.allocate.table import Entry, Table
+from paring.allocate.whole import Whole, joint
+from paring.artifacts.manifest import versions
+from paring.artifacts.onnx import write_onnx
+from paring.core.recipe import Pass
+from paring.core.stream import drain
+from paring.core.task import outputs_and_targets
+from paring.distill.response import Response
+from paring.engines import machine
+from paring.errors import BudgetError
+from paring.factorize.rank import Ratio
+from paring.factorize.whitened_svd import WhitenedSvd
+from paring.finetune import Finetune
+from paring.judge.bench import Bench
+from paring.prune.channels import Channels
+from paring.quantize.cast import Cast
+from paring.quantize.gptq import Gptq
+from paring.quantize.static import Static
+from paring.search.search import Effort, search
+
+HOME = Path(__file__).parent
+RESULTS, PAGE = HOME / "results" / "search.json", HOME / "search.md"
+SHRINKS = (2.0, 3.0, 4.0, 6.0, 8.0)
+NUM_MIXES = 30
+FAMILIES: dict[str, dict[str, Any]] = {
+    "joint": {},
+    "bits only": {"widths": (), "ranks": ()},
+    "width only": {"ranks": (), "precisions": ()},
+    "rank only": {"widths": (), "precisions": ()},
+}
+GOLDEN: dict[str, tuple[Pass, ...]] = {
+    "fp16": (Cast(),),
+    "int8": (Static(),),
+    "int4 gptq": (Gptq(num_bits=4),),
+    "channels 0.5, int8": (Channels(pruning_ratio=0.5, importance="obs", on_unsupported="skip"), Static()),
+    "rank 0.5, int8": (WhitenedSvd(rank=Ratio(0.5), on_unsupported="skip"), Static()),
+}
+Row = dict[str, Any]
+
+
+def solver(target: Target = Target(), **changes: Any) -> Allocate:  # noqa: B008
+    """The solver with budgets to be replaced."""
+    return Allocate(**({"shrink": 2.0, "target": target, "samples": 10} | changes))
+
+
+@cache
+def task_of(subject: str) -> Task:
+    """Each task once."""
+    return SUBJECTS[subject]()
+
+
+def scene(task: Task, step: Allocate) -> tuple[Table, Whole, Any, float]:
+    """Table, correction, yardstick and seconds; a shrink that is out of reach does not matter here."""
+    start = time.perf_counter()
+    _, table, whole, ruler = drain(replace(step, shrink=1.0).plan(task.model, task))
+    return table, whole, ruler, time.perf_counter() - start
+
+
+def tables(subject: str) -> Row:
+    """How long tables and solves take, and how close the bound lies."""
+    task = task_of(subject)
+    table, whole, _, seconds = scene(task, solver())
+    rows = []
+    for shrink in SHRINKS:
+        start = time.perf_counter()
+        try:
+            plan = plan_of(table, whole, Limits(num_bytes=whole.dense_bytes / shrink))
+        except BudgetError as error:
+            rows.append({"shrink": shrink, "miss": str(error)})
+            continue
+        figures = {key: getattr(plan, key) for key in ("loss", "bound", "gap", "loss_per_kb", "num_bytes")}
+        rows.append({"shrink": shrink, "solve_s": time.perf_counter() - start, **figures})
+    options = sum(len(entries) for entries in table.values())
+    return {"seconds": seconds, "units": len(table), "options": options, "residual": whole.residual, "solves": rows}
+
+
+def foretold(subject: str) -> Row:
+    """The summed loss of random mixes (and of the solver's own) beside the joint loss, on calibration data."""
+    task = task_of(subject)
+    table, whole, ruler, _ = scene(task, solver())
+    base = folded(task.model, task.example_inputs)
+    pairs = []
+    for mix in _mixes(table, whole):
+        joined = ruler.loss(joint(base, task, {unit: entry.option for unit, entry in mix.items()}))
+        pairs.append((sum(entry.loss for entry in mix.values()), joined))
+    told, seen = np.array(pairs).T
+    near = (seen < 0.3) & (seen > 1e-4)
+    ratios = told[near] / seen[near]
+    within = float(np.mean(np.maximum(ratios, 1 / ratios) <= 1.3)) if near.any() else None
+    return {
+        "pairs": [list(pair) for pair in pairs],
+        "spearman": float(spearmanr(told, seen).statistic),
+        "num_near": int(near.sum()),
+        "within_1.3": within,
+        "ratio_p10_p50_p90": [float(one) for one in np.quantile(ratios, (0.1, 0.5, 0.9))] if near.any() else None,
+    }
+
+
+def _mixes(table: Table, whole: Whole) -> Iterator[dict[Any, Entry]]:
+    """Plans at several sizes, then random mixes, from mild to strong."""
+    for shrink in SHRINKS:
+        try:
+            plan = plan_of(table, whole, Limits(num_bytes=whole.dense_bytes / shrink))
+        except BudgetError:
+            continue
+        yield {unit: next(one for one in table[unit] if one.option == option) for unit, option in plan.choice.items()}
+    rng = np.random.default_rng(0)
+    for number in range(NUM_MIXES - len(SHRINKS)):
+        share = 0.15 + 0.7 * number / NUM_MIXES
+        yield {
+            unit: entries[int(rng.integers(len(entries)))] if rng.random() < share else entries[0]
+            for unit, entries in table.items()
+        }
+
+
+def at_bytes(subject: str, family: str, shrink: float) -> Row:
+    """One family (or all) at one size: the file's bytes, and what it loses on data that chose nothing."""
+    return _quality(task_of(subject), (solver(shrink=shrink, **FAMILIES[family]),))
+
+
+def golden(subject: str, name: str) -> Row:
+    """A fixed recipe."""
+    return _quality(task_of(subject), GOLDEN[name])
+
+
+def _quality(task: Task, steps: tuple[Pass, ...]) -> Row:
+    start = time.perf_counter()
+    try:
+        model = rebuild(compress(task, Recipe(steps)), task)
+    except BudgetError as error:
+        return {"miss": str(error)}
+    with TemporaryDirectory() as folder:
+        write_onnx(model, task, Path(folder) / "model.onnx")
+        file_bytes = (Path(folder) / "model.onnx").stat().st_size
+    row: Row = {"file_bytes": file_bytes, "seconds": time.perf_counter() - start}
+    assert task.test is not None
+    for split, data in (("validation", task.validation), ("test", task.test)):
+        before, targets = outputs_and_targets(task, task.model, data)
+        after, _ = outputs_and_targets(task, model, data)
+        row[f"{split}_loss"] = divergence(before, after, kind_of(before, task), task)
+        row[f"{split}_drop"] = task.metric.drop(task.metric(before, targets), task.metric(after, targets))
+    return row
+
+
+def distill(subject: str, seed: int) -> Row:
+    """Tuned distillation settings against the defaults after the same cut: chosen on validation, told on test."""
+    task = replace(resnet20(tuned=True) if subject == "resnet20" else task_of(subject), seed=seed)
+    cut = Channels(pruning_ratio=0.75, importance="obs", on_unsupported="skip")
+    kind: Any = "poisson" if subject == "conversion" else "classes"
+    tried = [
+        Finetune(epochs=2, learning_rate=rate, objective=Response(temperature=temperature, alpha=alpha, kind=kind))
+        for rate in (3e-4, 1e-3, 3e-3)
+        for temperature, alpha in ((4.0, 0.9), (2.0, 0.9), (8.0, 1.0), (1.0, 0.5))
+    ]
+    default = Finetune(epochs=2, objective=Response(kind=kind))
+    rows = []
+    for step in (default, *tried):
+        row = _quality(task, (cut, step))
+        settings = {"learning_rate": step.learning_rate, "temperature": step.objective.temperature}  # type: ignore[attr-defined]
+        rows.append(row | settings | {"alpha": step.objective.alpha})  # type: ignore[attr-defined]
+    best = min(rows[1:], key=lambda row: row["validation_drop"])
+    return {"default": rows[0], "tuned": best, "tried": rows[1:]}
+
+
+def timed_search(subject: str, minutes: float) -> Row:
+    """`--max-drop 0.5%` for half an hour; on a quiet machine."""
+    task = task_of(subject)
+    bench = Bench()
+    baseline = task.metric(*outputs_and_targets(task, task.model, task.validation))
+    budget = Budget(max_metric_drop=0.005 * abs(baseline))
+    folder = open_run(HOME / "results" / f"search-{subject}", task, bench.conditions())
+    ended = drain(search(task, folder, bench, budget, Effort(time_s=60 * minutes)))
+    chosen = next((one for one in ended.run.candidates if one.name == ended.run.chosen), None)
+    ort = next(one for one in ended.run.baseline.targets if str(one.target) == "onnxruntime fp32")
+    return {
+        "trials": len(ended.trials),
+        "chosen": ended.run.chosen,
+        "recipe": None if chosen is None else list(chosen.recipe),
+        "speedup": None if chosen is None else [chosen.speedup.ratio, chosen.speedup.low, chosen.speedup.high],
+        "speedup_ort_fp32": None if chosen is None else ort.latency_ms["p50"] / chosen.latency_ms["p50"],
+        "test_drop": None if chosen is None or chosen.headline is None else chosen.headline.drop,
+        "file_bytes": None if chosen is None else chosen.file_bytes,
+    }
+
+
+def latency(subject: str, engine: str) -> Row:
+    """Times of mixes left out of the fit, foretold and measured; on a quiet machine."""
+    target = Target("onnxruntime") if engine == "onnxruntime" else Target("openvino", static_shapes=True)
+    _, whole, _, seconds = scene(task_of(subject), solver(target, samples=NUM_MIXES))
+    errors = np.abs(whole.residuals)
+    return {"seconds": seconds, "residuals": list(whole.residuals), "within_10%": float(np.mean(errors <= 0.1))}
+
+
+def rows() -> dict[str, dict[str, Callable[[], Row]]]:
+    """Section -> row -> how it is made, small models first."""
+    found: dict[str, dict[str, Callable[[], Row]]] = {
+        name: {} for name in ("tables", "foretold", "bytes", "distill", "time")
+    }
+    for subject in SUBJECTS:
+        found["tables"][subject] = partial(tables, subject)
+        found["foretold"][subject] = partial(foretold, subject)
+        for shrink in SHRINKS:
+            for family in FAMILIES:
+                found["bytes"][f"{subject} / {family} / {shrink:g}x"] = partial(at_bytes, subject, family, shrink)
+        for name in GOLDEN:
+            found["bytes"][f"{subject} / recipe {name}"] = partial(golden, subject, name)
+        for engine in ("onnxruntime", "openvino"):
+            found["time"][f"{subject} / latency / {engine}"] = partial(latency, subject, engine)
+        found["time"][f"{subject} / search 30 min"] = partial(timed_search, subject, 30)
+    for subject in ("mnist", "conversion"):
+        for seed in range(3):
+            found["distill"][f"{subject} / seed {seed}"] = partial(distill, subject, seed)
+    return found
+
+
+def main() -> None:
+    """Runs the rows that are not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sections", nargs="*", default=[], help="tables, foretold, bytes, distill, time")
+    parser.add_argument("--only", default="", help="rows whose names hold these words")
+    parser.add_argument("--render", action="store_true", help="write the page from the rows that are there")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    known: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"rows": {}}
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HOME, capture_output=True, text=True).stdout
+    for section, made in rows().items():
+        if section not in (given.sections or ("tables", "foretold", "bytes", "distill")) or given.render:
+            continue
+        for name, make in made.items():
+            if name in known["rows"].get(section, {}) or given.only not in name:
+                continue
+            print(time.strftime("%H:%M:%S"), section, name, flush=True)
+            row = make() | {"commit": commit.strip()}
+            known["rows"].setdefault(section, {})[name] = row
+            known |= {"machine": machine(), "versions": versions()}
+            RESULTS.parent.mkdir(exist_ok=True)
+            RESULTS.write_text(json.dumps(known, indent=1) + "\n")
+            PAGE.write_text(page(known))
+    if given.render:
+        PAGE.write_text(page(known))
+
+
+if __name__ == "__main__":
+    main()

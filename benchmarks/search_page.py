@@ -1,0 +1,107 @@
+"""benchmarks/search.md from benchmarks/results/search.json."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+HEAD = """# The budget solver and the search, measured
+
+Command: `python benchmarks/search.py {sections}` (seed 0 where none is named; one thread; commits {commits}).
+Machine: {cpu}, {cores} usable cores, {flags}, busy with other work: seconds are upper ends, and rows of time are absent
+until the machine was quiet.
+Versions: {versions}.
+"""
+
+
+def page(results: dict[str, Any]) -> str:
+    """The page, from the rows that are there."""
+    here, rows = results["machine"], results["rows"]
+    known = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    commits = ", ".join(sorted({row["commit"] for section in rows.values() for row in section.values()}))
+    parts = [
+        HEAD.format(
+            cpu=here["cpu"],
+            cores=here["usable_cores"],
+            flags=", ".join(here["flags"]),
+            versions=known,
+            sections=" ".join(rows),
+            commits=commits,
+        )
+    ]
+    for section, make in (
+        ("tables", _tables),
+        ("foretold", _foretold),
+        ("bytes", _bytes),
+        ("distill", _distill),
+        ("time", _time),
+    ):
+        if rows.get(section):
+            parts.append(make(rows[section]))
+    return "\n".join(parts)
+
+
+def _tables(rows: dict[str, Any]) -> str:
+    lines = []
+    for name, row in rows.items():
+        for one in row["solves"]:
+            figures = (
+                ("out of reach", "", "", "")
+                if "miss" in one
+                else (f"{one['solve_s']:.3f}", f"{one['loss']:.4g}", f"{one['gap']:.2%}", f"{one['loss_per_kb']:.3g}")
+            )
+            lines.append((name, f"{row['seconds']:.0f}", row["units"], row["options"], f"{one['shrink']:g}x", *figures))
+    heads = ("task", "tables s", "units", "options", "size", "solve s", "loss", "certified gap", "loss per kB")
+    return f"## Tables, solves, gaps\n\nSeconds are near 0 for a table from the cache.\n\n{_table(heads, lines)}"
+
+
+def _foretold(rows: dict[str, Any]) -> str:
+    lines = []
+    for name, row in rows.items():
+        spread = "" if row["ratio_p10_p50_p90"] is None else ", ".join(f"{one:.2f}" for one in row["ratio_p10_p50_p90"])
+        within = "" if row["within_1.3"] is None else f"{row['within_1.3']:.0%}"
+        lines.append((name, len(row["pairs"]), f"{row['spearman']:.3f}", row["num_near"], spread, within))
+    heads = ("task", "mixes", "Spearman", "with loss 0.0001 to 0.3", "foretold / measured p10, p50, p90", "within 1.3x")
+    return f"## The summed loss beside the joint loss\n\n{_table(heads, lines)}"
+
+
+def _bytes(rows: dict[str, Any]) -> str:
+    by_task: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    for name, row in rows.items():
+        task, *rest = name.split(" / ")
+        if "miss" in row:
+            by_task[task].append((float("inf"), ", ".join(rest), "out of reach", "", "", ""))
+            continue
+        figures = (f"{row['validation_loss']:.4g}", f"{row['test_loss']:.4g}", f"{row['test_drop']:+.4f}")
+        by_task[task].append((row["file_bytes"], ", ".join(rest), f"{row['file_bytes']:,}", *figures))
+    heads = ("what", "file bytes", "loss, validation", "loss, test", "metric drop, test")
+    parts = ["## At equal bytes\n\nNo training anywhere; every loser too. Loss is the divergence from the original."]
+    for task, lines in by_task.items():
+        parts.append(f"### {task}\n\n{_table(heads, [line[1:] for line in sorted(lines, key=lambda line: line[0])])}")
+    return "\n\n".join(parts)
+
+
+def _distill(rows: dict[str, Any]) -> str:
+    lines = []
+    for name, row in rows.items():
+        tuned = row["tuned"]
+        settings = f"rate {tuned['learning_rate']:g}, T {tuned['temperature']:g}, alpha {tuned['alpha']:g}"
+        drops = (f"{row[which]['test_drop']:+.4f}" for which in ("default", "tuned"))
+        better = "tuned" if tuned["test_drop"] < row["default"]["test_drop"] else "default"
+        lines.append((name, settings, *drops, better))
+    heads = ("task, seed", "tuned on validation", "test drop, default", "test drop, tuned", "better")
+    return f"## Distillation settings\n\n{_table(heads, lines)}"
+
+
+def _time(rows: dict[str, Any]) -> str:
+    lines = [
+        (name, ", ".join(f"{key} {value}" for key, value in row.items() if key != "residuals"))
+        for name, row in rows.items()
+    ]
+    return f"## Time\n\n{_table(('row', 'figures'), lines)}"
+
+
+def _table(heads: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+    made = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    return "\n".join([*made, *(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)]) + "\n"

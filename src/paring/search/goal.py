@@ -1,0 +1,72 @@
+"""Which candidate is the answer, how far another is from it, and what each limit costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from paring.choice import select
+from paring.core.budget import Budget
+from paring.core.measurement import Measurement
+from paring.errors import BudgetError
+
+Goal = Literal["fastest", "smallest"]
+OUTSIDE = 100.0  # any miss is worse than any hit
+
+
+def chosen(measured: Sequence[Measurement], budget: Budget, goal: Goal = "fastest") -> Measurement:
+    """The fastest (or smallest) inside the budget, never merely the first.
+
+    Raises: BudgetError naming the nearest miss, and for each limit what giving way there alone would buy.
+    """
+    inside = [one for one in measured if budget.allows(one)]
+    if not inside:
+        try:
+            return select(measured, budget)
+        except BudgetError as error:
+            raise BudgetError(" ".join([str(error), *what_each_limit_costs(measured, budget)])) from None
+    if goal == "fastest":
+        return select(measured, budget)
+    return min(inside, key=lambda one: (one.file_bytes, one.latency_ms[budget.percentile], one.name))
+
+
+def value_of(measured: Measurement, budget: Budget, goal: Goal = "fastest") -> float:
+    """Less is better: the log of time (or bytes) inside the budget; outside, how far, above every hit."""
+    broken = budget.shortfalls(measured)
+    if not broken:
+        return -math.log(measured.speedup.ratio) if goal == "fastest" else math.log(measured.file_bytes) - 25
+    return OUTSIDE + sum(math.log(min(by, 1e6)) for by in broken.values())
+
+
+def failed_value() -> float:
+    """Of a trial without a file: worse than any miss."""
+    return 10 * OUTSIDE
+
+
+def what_each_limit_costs(measured: Sequence[Measurement], budget: Budget) -> list[str]:
+    """For each limit, the candidate that only it keeps out and the figure that would let it in, as sentences."""
+    told = []
+    for limit in sorted({name for one in measured for name in budget.shortfalls(one)}):
+        freed = replace(budget, **{limit: None})  # type: ignore[arg-type]
+        blocked = [one for one in measured if freed.allows(one)]
+        if blocked:
+            nearest = min(blocked, key=lambda one: budget.shortfalls(one)[limit])
+            told.append(f"Only {limit} keeps out {nearest.name}: {_needed(limit, nearest, budget)} would do.")
+        else:
+            told.append(f"{limit} alone is not what blocks.")
+    return told
+
+
+def _needed(limit: str, one: Measurement, budget: Budget) -> str:
+    drop = one.quality.drop_interval[1] if budget.use_interval and one.quality.drop_interval else one.quality.drop
+    figures = {
+        "max_latency_ms": one.latency_ms[budget.percentile],
+        "max_file_bytes": one.file_bytes,
+        "max_coded_bytes": one.coded_bytes,
+        "max_peak_memory_bytes": one.peak_memory_bytes,
+        "max_metric_drop": drop,
+        "min_throughput_per_s": one.throughput_per_s,
+    }
+    return f"{figures[limit]:.6g}"

@@ -1,0 +1,129 @@
+"""Which recipes there are to try: proven compositions with their amounts, and the budget solver at several budgets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from paring.allocate.losses import kind_of
+from paring.allocate.step import Allocate
+from paring.core.recipe import Pass, Recipe
+from paring.core.target import Target
+from paring.core.task import Task, outputs_and_targets
+from paring.distill.response import Response
+from paring.factorize.rank import Ratio
+from paring.factorize.whitened_svd import WhitenedSvd
+from paring.finetune import Finetune
+from paring.prune.channels import Channels
+from paring.prune.neurons import Neurons
+from paring.quantize.cast import Cast
+from paring.quantize.dynamic import Dynamic
+from paring.quantize.gptq import Gptq
+from paring.quantize.static import Static
+from paring.recipe_io import recipe_hash
+from paring.search.draws import Draws, Scripted
+
+RESPONSES = {"classes": "classes", "logit": "classes", "log rate": "poisson", "value": "mse", "squares": "mse"}
+RATIOS = (0.25, 0.5, 0.625, 0.75, 0.875)
+RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
+FIRST: tuple[Mapping[str, Any], ...] = (
+    {"family": "store", "finish": "int8"},
+    {"family": "store", "finish": "half"},
+    {"family": "allocate", "speedup": 2.0, "shrink": 4.0, "epochs": 0},
+    {"family": "channels", "ratio": 0.5, "finish": "int8", "epochs": 2},
+    {"family": "allocate", "speedup": 3.0, "shrink": 4.0, "epochs": 2},
+    {"family": "rank", "ratio": 0.5, "finish": "int8", "epochs": 1},
+)
+
+
+@dataclass(frozen=True)
+class Space:
+    """What may be drawn for a task. `epochs` are the lengths of recovery, none where the task has no training data."""
+
+    families: tuple[str, ...]
+    finishes: tuple[str, ...]
+    epochs: tuple[int, ...]
+    response: str
+    target: Target
+
+    def recipe(self, draws: Draws) -> Recipe:
+        """One recipe, named by its hash. Its draws are few and coarse, so that recipes share their first steps."""
+        family = draws.choose("family", self.families)
+        if family == "allocate":
+            steps: list[Pass] = [self._allocate(draws)]
+        else:
+            steps = [] if family == "store" else [self._cut(family, draws.choose("ratio", RATIOS))]
+            if steps and (recovery := self._recovery(draws)) is not None:
+                steps.append(recovery)
+            steps += self._finish(draws.choose("finish", self.finishes[1:] if not steps else self.finishes))
+        return named(Recipe(tuple(steps)))
+
+    def first(self) -> list[Scripted]:
+        """What is tried before anything is known."""
+        return [Scripted(script) for script in FIRST if script["family"] in self.families]
+
+    def _cut(self, family: str, ratio: float) -> Pass:
+        if family == "channels":
+            return Channels(pruning_ratio=ratio, importance="obs", round_to=8, on_unsupported="skip")
+        if family == "neurons":
+            return Neurons(pruning_ratio=ratio, importance="obs", round_to=8, on_unsupported="skip")
+        return WhitenedSvd(rank=Ratio(1 - ratio / 2), on_unsupported="skip")
+
+    def _allocate(self, draws: Draws) -> Pass:
+        return Allocate(
+            speedup=draws.choose("speedup", (1.5, 2.0, 3.0, 4.0, 6.0)),
+            shrink=draws.choose("shrink", (2.0, 4.0, 8.0)),
+            target=self.target,
+            recovery=self._recovery(draws),
+            swaps=draws.choose("swaps", (0, 4)),
+        )
+
+    def _recovery(self, draws: Draws) -> Finetune | None:
+        epochs = draws.choose("epochs", self.epochs)
+        if not epochs:
+            return None
+        objective = Response(
+            temperature=draws.choose("temperature", (4.0, 1.0, 2.0, 8.0)),
+            alpha=draws.choose("alpha", (0.9, 0.5, 0.7, 1.0)),
+            kind=self.response,  # type: ignore[arg-type]
+        )
+        return Finetune(epochs=epochs, learning_rate=draws.choose("learning_rate", RATES), objective=objective)
+
+    def _finish(self, finish: str) -> list[Pass]:
+        made: dict[str, list[Pass]] = {
+            "float": [],
+            "int8": [Static()],
+            "int8 adds": [Static(placement="adds")],
+            "dynamic": [Dynamic()],
+            "half": [Cast()],
+            "int4": [Gptq(num_bits=4)],
+        }
+        return made[finish]
+
+
+def space_for(task: Task, target: Target, *, max_epochs: int = 4) -> Space:
+    """The space that the task's data and layers allow."""
+    kinds = [type(module) for module in task.model.modules()]
+    has_linears = any(issubclass(kind, nn.Linear) for kind in kinds)
+    calibrated = task.calibration is not None
+    families = ["store"]
+    families += ["allocate", "channels"] if calibrated else []
+    families += ["rank"] if calibrated and has_linears else []
+    families += ["neurons"] if calibrated and any(issubclass(kind, nn.LayerNorm) for kind in kinds) else []
+    finishes = ["float", "half", *(["int8", "int8 adds", "int4"] if calibrated else ["dynamic"])]
+    if calibrated and has_linears:
+        finishes.append("dynamic")
+    lengths: Sequence[int] = [n for n in (0, 1, 2, 4, 8, 16) if n <= max_epochs] if task.train is not None else [0]
+    before, _ = outputs_and_targets(task, task.model, [next(iter(task.validation))])
+    return Space(tuple(families), tuple(finishes), tuple(lengths), RESPONSES[kind_of(before, task)], target)
+
+
+def named(recipe: Recipe) -> Recipe:
+    """The recipe under a name that tells its steps and, by four digits, its settings."""
+    steps = " + ".join(step.name for step in recipe.passes)
+    digits = hashlib.sha256(recipe_hash(recipe).encode()).hexdigest()[:4]
+    return Recipe(recipe.passes, recipe.name or f"{steps} {digits}")

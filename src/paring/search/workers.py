@@ -1,0 +1,65 @@
+"""Trials as Ray tasks, on this machine or a cluster that shares the run folder. The one file that knows Ray."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from paring.core.recipe import Recipe
+from paring.judge.record import Judged
+from paring.recipe_io import recipe_hash, to_yaml
+from paring.search.attempt import Tried
+from paring.search.remote import Work, num_workers, run_one
+
+
+class RayPool:
+    """A Ray cluster at `address` ("local" starts one here), `size` trials at once, each on a core of its own.
+
+    A worker that dies loses its own trial; nothing is retried.
+    """
+
+    def __init__(self, address: str, work: Work, size: int | None = None) -> None:
+        os.environ.setdefault("RAY_worker_niceness", "0")  # by default workers yield to everything, clocks and all
+        import ray
+
+        self._ray, self._work = ray, work
+        self.size = size or num_workers()
+        here = address == "local"
+        ray.init(
+            address=None if here else address,
+            num_cpus=self.size if here else None,
+            log_to_driver=False,
+            include_dashboard=False if here else None,
+        )
+        self._run = ray.remote(num_cpus=1, max_retries=0)(run_one)
+        self._places: dict[object, int] = {}
+
+    def submit(self, recipe: Recipe) -> object:
+        """Starts a trial."""
+        place = min(set(range(self.size)) - set(self._places.values()))
+        handle = self._run.remote(self._work, to_yaml(recipe), place)
+        self._places[handle] = place
+        return handle
+
+    def wait(self, handles: list[Any]) -> list[object]:
+        """Those that have ended; none after a second."""
+        ended, _ = self._ray.wait(handles, num_returns=1, timeout=1.0)
+        return list(ended)
+
+    def result(self, handle: Any, load: Callable[[str], Judged], recipe: Recipe) -> Tried:
+        """What came of it; a worker that died is a crash, or out of memory where Ray says so."""
+        self._places.pop(handle, None)
+        try:
+            outcome, message = self._ray.get(handle)
+        except self._ray.exceptions.OutOfMemoryError as error:
+            return Tried("out of memory", " ".join(str(error).split())[:1000])
+        except self._ray.exceptions.RayError as error:
+            return Tried("crash", f"the worker died: {' '.join(str(error).split())}"[:1000])
+        return Tried(outcome, message, load(recipe_hash(recipe)) if outcome == "whole" else None)
+
+    def cancel(self, handles: list[Any]) -> None:
+        """Ends them, and the workers."""
+        for handle in handles:
+            self._ray.cancel(handle, force=True)
+        self._ray.shutdown()
