@@ -79,7 +79,24 @@ def _bytes(rows: dict[str, Any]) -> str:
     parts = ["## At equal bytes\n\nNo training anywhere; every loser too. Loss is the divergence from the original."]
     for task, lines in by_task.items():
         parts.append(f"### {task}\n\n{_table(heads, [line[1:] for line in sorted(lines, key=lambda line: line[0])])}")
+        parts.append("\n".join(_beaten(task, rows)) or "No row beats a joint one in both.")
     return "\n\n".join(parts)
+
+
+def _beaten(task: str, rows: dict[str, Any]) -> list[str]:
+    """Joint rows that another one beats in bytes and in loss on validation, said outright."""
+    own = {name.partition(" / ")[2]: row for name, row in rows.items() if name.startswith(f"{task} /")}
+    own = {name: row for name, row in own.items() if "miss" not in row}
+    found = []
+    for name, row in own.items():
+        better = [
+            other
+            for other, its in own.items()
+            if its["file_bytes"] <= row["file_bytes"] and its["validation_loss"] < row["validation_loss"]
+        ]
+        if name.startswith("joint") and (better := [other for other in better if not other.startswith("joint")]):
+            found.append(f"- {name} is beaten in both by {', '.join(better)}.")
+    return found
 
 
 def _distill(rows: dict[str, Any]) -> str:
