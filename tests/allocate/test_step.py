@@ -93,11 +93,19 @@ def test_it_tells_its_plan_and_builds_its_table_once(monkeypatch: pytest.MonkeyP
     assert compress(task, recipe).edits and compress(task, other)
 
 
+def test_all_families_together_foretell_no_more_loss_than_bits_alone() -> None:
+    task = image_task()
+    every = Allocate(shrink=1.3, **(SMALL | {"precisions": ("int8", "half")}))
+    bits = Allocate(shrink=1.3, **(SMALL | {"precisions": ("int8", "half"), "widths": ()}))
+    together, alone = (drain(step.plan(task.model, task))[0] for step in (every, bits))
+    assert together.loss <= alone.loss * (1 + 1e-9)
+
+
 def test_a_damaged_table_is_named(own_clock: Path) -> None:
     task, recipe = image_task(), Recipe((Allocate(shrink=1.5, **SMALL),))
     compress(task, recipe)
-    [path] = own_clock.rglob("options-*.json")
-    path.write_text(json.dumps({"units": 3}))
+    for path in own_clock.rglob("options-*.json"):
+        path.write_text(json.dumps({"units": 3}))
     with pytest.raises(CorruptFileError, match="Remove it to build it anew"):
         compress(task, recipe)
 

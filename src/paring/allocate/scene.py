@@ -35,10 +35,18 @@ class Kept:
 
 
 def scene_of(
-    model: nn.Module, units: Sequence[Unit], menu: Menu, task: Task, yardstick: Yardstick, *, samples: int
+    model: nn.Module,
+    units: Sequence[Unit],
+    menu: Menu,
+    task: Task,
+    yardstick: Yardstick,
+    *,
+    samples: int,
+    whole: Whole | None = None,
 ) -> Generator[Progress, None, tuple[Table, Whole]]:
     """Table and correction for `model` (float, batch norms folded): from the cache, or built now and put there.
 
+    `whole` is the correction where other units of the same model have been fitted already.
     Raises: CorruptFileError for a cache that cannot be read.
     """
     path = _path(model, units, menu, yardstick, samples)
@@ -46,7 +54,8 @@ def scene_of(
         yield Progress(1, 1, f"option table from {path}")
         return _read(path)
     table = yield from build_table(model, units, menu, task, yardstick)
-    whole = yield from fit_whole(model, table, menu.target, task, samples=samples)
+    if whole is None:
+        whole = yield from fit_whole(model, table, menu.target, task, samples=samples)
     kept = Kept(tuple(table), tuple(tuple(entries) for entries in table.values()), whole)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")

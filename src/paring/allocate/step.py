@@ -22,7 +22,7 @@ from paring.core.edit import Declined, Progress, Step
 from paring.core.recipe import Pass
 from paring.core.target import Target
 from paring.core.task import Task
-from paring.errors import NothingToDoError, SettingError, UnknownNameError
+from paring.errors import BudgetError, NothingToDoError, SettingError, UnknownNameError
 from paring.finetune import Finetune
 from paring.graph.edits.unfuse import unfuse_all
 
@@ -32,7 +32,8 @@ from paring.graph.edits.unfuse import unfuse_all
 class Allocate(Pass):
     """Width, rank, zeros and bits of every layer together, the least loss within one budget of time and bytes.
 
-    Layers that share channels are chosen for together. For each unit a table of options is built by the closed forms
+    Layers that share channels are chosen for together, or each by itself, whichever loses less.
+    For each unit a table of options is built by the closed forms
     of the passes: what each loses alone (KL of the answers on `num_examples` of calibration data; the task's loss
     where answers are rates or values), its bytes, and its time in `target`, where each layer shape is timed once a
     machine and `samples` exported mixes correct the sum. The knapsack is solved exactly; its bound and prices are told
@@ -99,11 +100,9 @@ class Allocate(Pass):
         first: Whole | None = None
         for number in range(1, self.steps + 1):
             base = folded(model, task.example_inputs)
-            units, declined = self.units(base, task)
-            table, whole = yield from scene_of(base, units, self.menu(), task, ruler, samples=self.samples)
+            _, declined = self.units(base, task, width=bool(self.widths))
+            plan, table, whole, limits = yield from self._best(base, task, ruler, first, number / self.steps)
             first = first or whole
-            limits = self.limits(first, share=number / self.steps)
-            plan = plan_of(table, whole, limits)
             yield Progress(number, self.steps, f"step {number}: {plan}")
             choice = plan.choice
             if number == self.steps:
@@ -122,13 +121,34 @@ class Allocate(Pass):
         """The plan alone, in one step, for a plain model: nothing is changed. Raises BudgetError."""
         ruler = yardstick(task, model, self.num_examples)
         base = folded(model, task.example_inputs)
-        units, _ = self.units(base, task)
-        table, whole = yield from scene_of(base, units, self.menu(), task, ruler, samples=self.samples)
-        return plan_of(table, whole, self.limits(whole)), table, whole, ruler
+        plan, table, whole, _ = yield from self._best(base, task, ruler, None, 1.0)
+        return plan, table, whole, ruler
 
-    def units(self, base: nn.Module, task: Task) -> tuple[list[Unit], list[Declined]]:
+    def _best(
+        self, base: nn.Module, task: Task, ruler: Yardstick, first: Whole | None, share: float
+    ) -> Generator[Progress, None, tuple[Plan, Table, Whole, Limits]]:
+        """The better of two plans: layers that share channels chosen for together, or every layer by itself.
+
+        Together, widths may change; each by itself, so may the bits of every layer. Raises BudgetError if neither fits.
+        """
+        found: list[tuple[Plan, Table, Whole, Limits]] = []
+        missed: list[BudgetError] = []
+        whole: Whole | None = None
+        for width in (True, False) if self.widths else (False,):
+            units, _ = self.units(base, task, width=width)
+            table, whole = yield from scene_of(base, units, self.menu(), task, ruler, samples=self.samples, whole=whole)
+            limits = self.limits(first or whole, share)
+            try:
+                found.append((plan_of(table, whole, limits), table, whole, limits))
+            except BudgetError as error:
+                missed.append(error)
+        if not found:
+            raise missed[0]
+        return min(found, key=lambda one: one[0].loss)
+
+    def units(self, base: nn.Module, task: Task, *, width: bool) -> tuple[list[Unit], list[Declined]]:
         """What is chosen for together. Raises NothingToDoError."""
-        found, declined = units_of(self, base, task, width=bool(self.widths))
+        found, declined = units_of(self, base, task, width=width)
         if not found:
             reasons = "; ".join(f"{one.layer}: {one.reason}" for one in declined)
             raise NothingToDoError(f"{self.name}: no layer that it can treat is left ({reasons}).")
