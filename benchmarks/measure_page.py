@@ -25,7 +25,7 @@ def page(results: dict[str, Any]) -> str:
         (
             "slowed",
             "Ten Linears of 128 against eleven, batch 64",
-            "A tenth more work, in weights (0.7 MB) well inside the second-level cache; what should be said is *slower*.\n"
+            "A tenth more work, weights (0.7 MB) well inside the second-level cache; what should be said is *slower*.\n"
             "OpenVINO ran single openings of the file 1.3 to 10 times slower for as long as they lived, in processor\n"
             "time too. The floor shows it, and nothing is claimed.",
         ),
