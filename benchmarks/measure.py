@@ -93,6 +93,19 @@ def same(folder: Path) -> Rows:
 
 
 def slowed(folder: Path) -> Rows:
+    """Ten equal convolutions against eleven."""
+
+    def convolutions(depth: int) -> nn.Sequential:
+        torch.manual_seed(0)
+        return nn.Sequential(*(nn.Conv2d(32, 32, 3, padding=1) for _ in range(depth)))
+
+    x = torch.randn(2, 32, 14, 14)
+    first = write(convolutions(DEPTH), x, folder / "ten" / "model.onnx")
+    second = write(convolutions(DEPTH + 1), x, folder / "eleven" / "model.onnx")
+    yield from verdicts(first, second, 20)
+
+
+def linears(folder: Path) -> Rows:
     """Ten Linears against eleven, their weights (0.7 MB) well inside the second-level cache; batch 64."""
     yield from _ten_against_eleven(folder, 128, 64)
 
@@ -147,7 +160,7 @@ def _profile(path: Path, target: Target, shapes: dict[str, tuple[int, ...]]) -> 
     return {"attributed": found.attributed, "covered": found.covered, "call_ms": found.call_ms}
 
 
-SECTIONS = {"same": same, "slowed": slowed, "edge": edge, "loadgen": loadgen, "profile": profile}
+SECTIONS = {"same": same, "slowed": slowed, "linears": linears, "edge": edge, "loadgen": loadgen, "profile": profile}
 
 
 def main() -> None:
