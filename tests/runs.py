@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,3 +57,8 @@ def run_in(path: Path, recipes: Sequence[Recipe], budget: Budget = Budget(), **c
     """The recipes run into `path` on `tiny_task(**changes)`."""
     task = tiny_task(**changes)
     return drain(run_recipes(task, recipes, open_run(path, task, SHORT.conditions()), SHORT, budget))
+
+
+def interruptible() -> None:
+    """For a child process: Ctrl-C counts, even where the tests themselves run in the background without it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

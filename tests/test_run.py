@@ -21,7 +21,7 @@ from paring.errors import BudgetError, RecipeError
 from paring.recipe_io import recipe_hash
 from paring.report.results import Run
 from paring.store import load_candidate
-from tests.runs import INTEGERS, LOW_RANK, NARROW, SHORT, run_in, tiny_task
+from tests.runs import INTEGERS, LOW_RANK, NARROW, SHORT, interruptible, run_in, tiny_task
 
 WHOLE = {
     "recipe.yaml",
@@ -164,6 +164,7 @@ def test_a_stopped_run_leaves_only_whole_candidates_and_goes_on(
         stderr=subprocess.DEVNULL,
         text=True,
         cwd=root,
+        preexec_fn=interruptible,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])},
     )
     assert process.stdout is not None

@@ -211,4 +211,6 @@ def _sync(path: Path) -> None:
 
 def _feed(digest: Any, name: str, tensor: Tensor) -> None:
     digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    digest.update(
+        tensor.detach().cpu().flatten().clone(memory_format=torch.contiguous_format).view(torch.uint8).numpy().tobytes()
+    )

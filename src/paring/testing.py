@@ -106,4 +106,4 @@ def _same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool
 
 
 def _bytes(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().flatten().view(torch.uint8).numpy()
+    return tensor.detach().flatten().clone(memory_format=torch.contiguous_format).view(torch.uint8).numpy()

@@ -16,7 +16,7 @@ import paring.run
 from paring import Artifact
 from paring.recipe_io import recipe_hash
 from tests.cli.calls import Call, paring_in, written
-from tests.runs import NARROW
+from tests.runs import NARROW, interruptible
 
 AGAIN = ("compress", "task.py:task", "--recipe", "recipe.yaml", "--out", "out", "--engine", "onnxruntime")
 
@@ -222,6 +222,7 @@ def test_a_real_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
         text=True,
         cwd=tmp_path,
         env=dict(os.environ),
+        preexec_fn=interruptible,
     )
     assert process.stdout is not None and process.stdout.readline() == "here\n"
     process.send_signal(signal.SIGINT)

@@ -87,4 +87,6 @@ def _path(model: nn.Module, units: Sequence[Unit], menu: Menu, yardstick: Yardst
 
 def _feed(digest: hashlib._Hash, name: str, tensor: torch.Tensor) -> None:
     digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    digest.update(
+        tensor.detach().cpu().flatten().clone(memory_format=torch.contiguous_format).view(torch.uint8).numpy().tobytes()
+    )

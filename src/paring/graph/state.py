@@ -85,5 +85,13 @@ def weights_digest(model: nn.Module, besides: str = "") -> str:
         if id(tensor) not in seen:
             seen.add(id(tensor))
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            digest.update(
+                tensor.detach()
+                .cpu()
+                .flatten()
+                .clone(memory_format=torch.contiguous_format)
+                .view(torch.uint8)
+                .numpy()
+                .tobytes()
+            )
     return digest.hexdigest()[:16]

@@ -63,7 +63,15 @@ def inputs_digest(batches: list[Inputs]) -> str:
     for inputs in batches:
         for name, tensor in tensors_of(inputs).items():
             digest = digests.setdefault(name, hashlib.sha256(f"{name} {tensor.dtype}".encode()))
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            digest.update(
+                tensor.detach()
+                .cpu()
+                .flatten()
+                .clone(memory_format=torch.contiguous_format)
+                .view(torch.uint8)
+                .numpy()
+                .tobytes()
+            )
     return hashlib.sha256("".join(one.hexdigest() for one in digests.values()).encode()).hexdigest()[:16]
 
 
