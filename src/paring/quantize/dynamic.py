@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, final, get_args
 
 from torch import nn
 
 from paring.core.edit import Declined, Step
 from paring.core.recipe import Pass
 from paring.core.task import Task
-from paring.engines import has_vnni
 from paring.errors import LayerError, UnknownNameError
 from paring.graph.edits.fold import FoldBatchNorm
 from paring.graph.edits.unfuse import unfuse_all
@@ -21,9 +20,7 @@ from paring.graph.targets import targets
 from paring.graph.trace import batch_norm_pairs
 from paring.graph.weight_only import DynamicLinear
 from paring.numerics.quant import round_weight, weight_scale
-from paring.quantize.integers import weight_and_bias
-
-RANGES = {"full": 127, "half": 64}
+from paring.quantize.integers import WeightRange, largest_integer, weight_and_bias
 
 
 @final
@@ -43,17 +40,16 @@ class Dynamic(Pass):
         "integer weights": "the weights are integers already. Keep one of the two steps."
     }
 
-    weight_range: str = "auto"
+    weight_range: WeightRange = "auto"
 
     def __post_init__(self) -> None:
-        if self.weight_range not in ("auto", *RANGES):
-            raise UnknownNameError("weight_range", self.weight_range, ("auto", *RANGES), self.name)
+        if self.weight_range not in get_args(WeightRange):
+            raise UnknownNameError("weight_range", self.weight_range, get_args(WeightRange), self.name)
 
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """Folds batch norms, then stores one Linear after another. Raises LayerError for NaN in a weight."""
         yield from unfuse_all(model)
-        chosen = "full" if has_vnni() else "half"
-        quant_max = RANGES[chosen if self.weight_range == "auto" else self.weight_range]
+        quant_max = largest_integer(8, self.weight_range)
         names: list[str] = []
         for target in list(targets(self, model, (nn.Linear,))):
             if isinstance(target, Declined):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from paring.core.edit import Edit
+from paring.engines import has_vnni
 from paring.errors import LayerError
 from paring.graph.capture import Sweep, input_moments
 from paring.graph.edits.quantize import QuantizeInput, QuantizeWeight
@@ -19,6 +21,16 @@ from paring.graph.sites import submodule
 from paring.numerics.grid import Grid
 from paring.numerics.quant import round_bias, round_weight, scale_for_bias, weight_scale
 from paring.quantize.rounding import Nearest, Rounding
+
+WeightRange = Literal["auto", "full", "half"]
+HALF = 64  # 2 * 255 * 64 = 32640 < 2**15: two products added in 16 bits do not saturate
+
+
+def largest_integer(num_bits: int, weight_range: WeightRange) -> int:
+    """The largest weight integer: 127 for 8 bits, 64 where the range is halved ("auto": where this machine must)."""
+    largest: int = 2 ** (num_bits - 1) - 1
+    halved = weight_range == "half" or (weight_range == "auto" and not has_vnni())
+    return min(largest, HALF) if halved else largest
 
 
 @dataclass(frozen=True)

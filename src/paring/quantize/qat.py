@@ -10,12 +10,10 @@ from torch import nn
 
 from paring.core.edit import Step
 from paring.core.task import Task
-from paring.engines import has_vnni
 from paring.errors import SettingError, UnknownNameError
+from paring.quantize.integers import WeightRange, largest_integer
 from paring.quantize.observers import MinMax, Observer
 from paring.quantize.training import TrainingPass
-
-HALF = 64  # as in quantize.static: what an x86 processor without VNNI multiplies without saturating
 
 
 @final
@@ -32,7 +30,7 @@ class Qat(TrainingPass):
     needs: ClassVar[frozenset[str]] = frozenset({"train", "calibration"})
 
     num_bits: int = 8
-    weight_range: str = "auto"
+    weight_range: WeightRange = "auto"
     observer: Observer = field(default_factory=MinMax)
 
     def __post_init__(self) -> None:
@@ -44,9 +42,7 @@ class Qat(TrainingPass):
 
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """See `TrainingPass.trained`."""
-        halved = self.weight_range == "half" or (self.weight_range == "auto" and not has_vnni())
-        largest: int = 2 ** (self.num_bits - 1) - 1
-        quant_max = min(largest, HALF) if halved else largest
+        quant_max = largest_integer(self.num_bits, self.weight_range)
         yield from self.trained(
             model, task, scheme="steps", num_bits=self.num_bits, quant_max=quant_max, observer=self.observer
         )

@@ -12,7 +12,6 @@ from paring.core.edit import Declined, Progress, Step
 from paring.core.recipe import Pass
 from paring.core.target import EngineName
 from paring.core.task import Task
-from paring.engines import has_vnni
 from paring.errors import SettingError, UnknownNameError
 from paring.graph.edits.fold import FoldBatchNorm
 from paring.graph.edits.unfuse import unfuse_all
@@ -22,17 +21,15 @@ from paring.graph.trace import batch_norm_pairs
 from paring.numerics.quant import Range, activation_scale, symmetric_scale
 from paring.quantize.calibrate import Ranges, Site, calibrated
 from paring.quantize.clock import fastest
-from paring.quantize.integers import Quantizer, Weights
+from paring.quantize.integers import Quantizer, WeightRange, Weights, largest_integer
 from paring.quantize.observers import MinMax, Observer
 from paring.quantize.plan import Plan, chosen_operations, sites_of
 from paring.quantize.rounding import Nearest, Rounding
 from paring.quantize.sensitivity import within_drop
 
-WeightRange = Literal["auto", "full", "half"]
 Placement = Literal["inputs", "adds", "clock"]
 Activations = Literal["affine", "symmetric"]
 KINDS = (nn.Linear, nn.Conv2d)
-HALF = 64  # 2 * 255 * 64 = 32640 < 2**15: two products added in 16 bits do not saturate
 
 
 @final
@@ -162,7 +159,5 @@ class Static(Pass):
         return Quantizer(*symmetric_scale(seen, signed=signed), signed)
 
     def quant_max(self) -> int:
-        """The largest weight integer: 127 for 8 bits, 64 where the range is halved, 7 for 4 bits."""
-        largest: int = 2 ** (self.num_bits - 1) - 1
-        halved = self.weight_range == "half" or (self.weight_range == "auto" and not has_vnni())
-        return min(largest, HALF) if halved else largest
+        """See `largest_integer`."""
+        return largest_integer(self.num_bits, self.weight_range)

@@ -81,7 +81,7 @@ class EntropyQat(Pass):
 
     def requirements(self) -> frozenset[str]:
         """Training data, and what the objective asks for."""
-        return self.needs | self.objective.needs
+        return self.needs | self.objective.requirements()
 
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """See the class. Raises what training raises, LayerError for NaN in a weight."""
