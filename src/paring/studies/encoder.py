@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
-from paring.core.task import Batch, Batches, Task
+from paring.core.task import Batch, Task
 from paring.data.files import find_file
 from paring.data.sst2 import Labelled, sst2
 from paring.errors import TaskError
@@ -26,26 +28,46 @@ FIELDS = ("input_ids", "attention_mask", "token_type_ids")
 
 @dataclass(frozen=True)
 class Text:
-    """Sentences as batches; `fields` are those that the model takes."""
+    """Sentences as batches of equal length, so that nothing is padded and no padding enters the statistics.
+
+    `fields` are the inputs that the model takes. With `shuffle` each pass draws the order of the batches anew from
+    torch's global generator.
+    """
 
     tokenizer: Any
+    groups: tuple[Labelled, ...]
     fields: tuple[str, ...] = FIELDS
+    shuffle: bool = False
 
-    def batch(self, rows: Labelled, pad_to: int | None = None) -> Batch:
-        """One batch, padded to its longest sentence or to `pad_to` tokens."""
-        padding: dict[str, Any] = {"padding": "max_length", "max_length": pad_to} if pad_to else {"padding": True}
-        encoded = self.tokenizer([sentence for sentence, _ in rows], return_tensors="pt", truncation=True, **padding)
-        inputs = {name: encoded[name] for name in self.fields if name in encoded}
-        return inputs, torch.tensor([label for _, label in rows])
+    def __len__(self) -> int:
+        return len(self.groups)
 
-    def batches(self, rows: Labelled, size: int) -> Batches:
-        """Batches of sentences of equal length, so that no padding enters the statistics."""
-        lengths = self.tokenizer([sentence for sentence, _ in rows])["input_ids"]
-        by_length: dict[int, list[tuple[str, int]]] = {}
-        for row, ids in zip(rows, lengths, strict=True):
-            by_length.setdefault(len(ids), []).append(row)
-        groups = [group[i : i + size] for _, group in sorted(by_length.items()) for i in range(0, len(group), size)]
-        return [self.batch(tuple(group)) for group in groups]
+    def __iter__(self) -> Iterator[Batch]:
+        order = torch.randperm(len(self.groups)).tolist() if self.shuffle else range(len(self.groups))
+        for place in order:
+            yield encoded(self.tokenizer, self.groups[place], self.fields)
+
+
+def encoded(
+    tokenizer: Any, rows: Labelled, fields: tuple[str, ...] = FIELDS, pad_to: int | None = None
+) -> tuple[dict[str, Tensor], Tensor]:
+    """One batch, padded to its longest sentence or to `pad_to` tokens."""
+    padding: dict[str, Any] = {"padding": "max_length", "max_length": pad_to} if pad_to else {"padding": True}
+    tokens = tokenizer([sentence for sentence, _ in rows], return_tensors="pt", truncation=True, **padding)
+    inputs = {name: tokens[name] for name in fields if name in tokens}
+    return inputs, torch.tensor([label for _, label in rows])
+
+
+def text_batches(
+    tokenizer: Any, rows: Labelled, size: int, fields: tuple[str, ...] = FIELDS, *, shuffle: bool = False
+) -> Text:
+    """Batches of at most `size` sentences, each batch of one length."""
+    by_length: dict[int, list[tuple[str, int]]] = {}
+    lengths = tokenizer([sentence for sentence, _ in rows])["input_ids"]
+    for row, ids in zip(rows, lengths, strict=True):
+        by_length.setdefault(len(ids), []).append(row)
+    groups = [tuple(group[i : i + size]) for _, group in sorted(by_length.items()) for i in range(0, len(group), size)]
+    return Text(tokenizer, tuple(groups), fields, shuffle)
 
 
 def encoder_task(
@@ -54,24 +76,28 @@ def encoder_task(
     *,
     num_train: int = 8192,
     num_dev: int = 2000,
+    num_calibration: int = 512,
     seed: int = 0,
 ) -> Task:
     """MiniLM-L6 fine-tuned on SST-2, or the classifier in folder or name `model`; timed on 128 tokens, batch free.
 
-    Calibration is 512 training sentences, validation the first `num_dev` of dev, test GLUE's 872.
+    Calibration and train are disjoint training sentences, validation the first `num_dev` of dev, test GLUE's 872.
     Raises: TaskError without transformers, the packaged encoder, or the data.
     """
     net, tokenizer = _fine_tuned(data) if model is None else _loaded(model)
-    known = [name for name in FIELDS if name in tokenizer.model_input_names]
-    text, sentences = Text(tokenizer, tuple(known)), sst2(data)
+    fields = tuple(name for name in FIELDS if name in tokenizer.model_input_names)
+    sentences = sst2(data)
+    of = partial(text_batches, tokenizer, fields=fields)
+    order = torch.randperm(len(sentences.train), generator=torch.Generator().manual_seed(0)).tolist()
+    shuffled = tuple(sentences.train[place] for place in order)
     return Task(
         name="minilm-l6-sst2" if model is None else Path(model).name,
         model=net.eval(),
-        example_inputs=text.batch(sentences.train[:2], pad_to=LENGTH)[0],
-        train=text.batches(sentences.train[2048 : 2048 + num_train], 32),
-        calibration=text.batches(sentences.train[:512], 32),
-        validation=text.batches(sentences.dev[:num_dev], 50),
-        test=text.batches(sentences.test, 50),
+        example_inputs=encoded(tokenizer, shuffled[:2], fields, pad_to=LENGTH)[0],
+        train=of(shuffled[num_calibration : num_calibration + num_train], 32, shuffle=True),
+        calibration=of(shuffled[:num_calibration], 32),
+        validation=of(sentences.dev[:num_dev], 50),
+        test=of(sentences.test, 50),
         loss=F.cross_entropy,
         metric=accuracy,
         dynamic_dims=(0, 1),

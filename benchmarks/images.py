@@ -1,0 +1,104 @@
+"""CIFAR-10 as JPEGs for the benchmarks: the public ResNets trained on until they are flat, and a VGG-like net.
+
+Each net is trained here once and kept in the user's cache; `python benchmarks/images.py` trains what is missing and
+prints every epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from paring import Task, batches
+from paring.core.stream import drain
+from paring.core.task import Batch
+from paring.data.cifar_jpeg import cifar_jpeg
+from paring.data.splits import Splits
+from paring.measure.metrics import accuracy
+from paring.studies.resnet import pretrained_resnet
+from paring.studies.teachers import trained
+from paring.train import Training
+
+TRAINING = {
+    "resnet20": Training(epochs=10, learning_rate=2e-3, weight_decay=0.02, warmup=0.05, precision="bf16"),
+    "resnet56": Training(epochs=10, learning_rate=2e-3, weight_decay=0.02, warmup=0.05, precision="bf16"),
+    "vgg": Training(epochs=10, learning_rate=2e-3, weight_decay=0.05, warmup=0.1, precision="bf16"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Augmented:
+    """Batches of images flipped and shifted by up to 4 pixels, drawn from torch's global generator; channels last."""
+
+    inputs: Tensor
+    targets: Tensor
+    batch_size: int
+
+    def __len__(self) -> int:
+        return -(-len(self.targets) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for rows in torch.split(torch.randperm(len(self.targets)), self.batch_size):
+            x = self.inputs[rows]
+            x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
+            dy, dx = torch.randint(0, 9, (2,)).tolist()
+            x = F.pad(x, (4, 4, 4, 4))[..., dy : dy + 32, dx : dx + 32]
+            yield x.contiguous(memory_format=torch.channels_last), self.targets[rows]
+
+
+def cifar_task(name: str, model: nn.Module, splits: Splits | None = None) -> Task:
+    """The net as it is; calibrated on 512 training images."""
+    splits = splits or cifar_jpeg()
+    (train_x, train_y), (val_x, val_y), (test_x, test_y) = splits.train, splits.validation, splits.test
+    return Task(
+        name=f"{name}-cifar10-jpeg",
+        model=model,
+        example_inputs=train_x[:2],
+        train=Augmented(train_x, train_y, 128),
+        calibration=batches(train_x[:512], train_y[:512], 64),
+        validation=batches(val_x, val_y, 500),
+        test=batches(test_x, test_y, 500),
+        loss=F.cross_entropy,
+        metric=accuracy,
+    )
+
+
+def vgg(channels: tuple[int, ...] = (32, 64, 128, 256, 256), *, num_classes: int = 10) -> nn.Sequential:
+    """3x3 convolutions with batch norm and ReLU, 2x2 max-pooling after the 1st, 3rd and 5th; global mean; a Linear."""
+    layers: list[nn.Module] = []
+    num_in = 3
+    for place, num_out in enumerate(channels):
+        layers += [nn.Conv2d(num_in, num_out, 3, padding=1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU()]
+        if place % 2 == 0:
+            layers.append(nn.MaxPool2d(2))
+        num_in = num_out
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(num_in, num_classes))
+
+
+def untrained(name: str, splits: Splits | None = None) -> Task:
+    """`vgg` from scratch; `resnet20` and `resnet56` as published, which these JPEGs surprise."""
+    torch.manual_seed(0)
+    return cifar_task(name, vgg() if name == "vgg" else pretrained_resnet(int(name.removeprefix("resnet"))), splits)
+
+
+def tuned(name: str, splits: Splits | None = None) -> Task:
+    """The net trained on these JPEGs until validation is flat, once; every drop is counted from here."""
+    return drain(trained(untrained(name, splits), TRAINING[name]))
+
+
+def main() -> None:
+    """Trains what the cache lacks."""
+    torch.set_num_threads(1)
+    splits = cifar_jpeg()
+    for name, training in TRAINING.items():
+        for step in trained(untrained(name, splits), training):
+            if step.epoch is not None:
+                print(name, step.epoch, flush=True)
+
+
+if __name__ == "__main__":
+    main()
