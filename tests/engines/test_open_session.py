@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +77,15 @@ def test_prepared_calls_repeat_and_keep_their_arrays_alive(engine: str, affine_f
         for run in calls:
             run()
     np.testing.assert_allclose(session.run({"x": X, "offset": OFFSET})[0], Y)
+    given = X.copy()
+    held = weakref.ref(given)
+    call = session.prepare({"x": given, "offset": OFFSET})
+    del given
+    gc.collect()
+    assert held() is not None  # freed, its memory would hold anything, denormal numbers for instance
+    del call
+    gc.collect()
+    assert held() is None
 
 
 @BOTH

@@ -1,8 +1,7 @@
 """Timing over several openings of the same files.
 
-Where a session happens to lie in memory changes its speed, by half at worst (seen: the same file twice in one process,
-0.42 and 0.61 ms of processor time, for as long as both lived). No number of blocks averages that out; opening the files
-anew does, in an order that changes.
+What a session is given when it is opened (its pages, where its weights and buffers lie) it keeps for life, and no number
+of blocks averages that out; opening the files anew does, in an order that changes.
 """
 
 from __future__ import annotations
