@@ -180,6 +180,8 @@ def overhead(short: bool, peers: str | None) -> Iterator[tuple[str, Callable[[],
 
     yield "overhead: paring serve, a model that takes no time", ours
     yield "overhead: paring serve, the text encoder", encoder_row
+    if peers is not None:
+        yield "overhead: paring serve --ray, a model that takes no time", lambda: on_ray(peers, count)
     for name in SERVERS:
         python = sys.executable if name in ("asyncio", "uvicorn") else peers
         if python is not None:
@@ -201,6 +203,26 @@ def peer(name: str, python: str, count: int) -> Row:
             head = f"POST /predict HTTP/1.1\r\nhost: t\r\n{kind}\r\ncontent-length: {len(body)}"
             address = Address("127.0.0.1", port, name)
             return {"http_ms": spread(one_by_one(address, head.encode() + b"\r\n\r\n" + body, count))}
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)
+
+
+def on_ray(python: str, count: int) -> Row:
+    """Our own app as one replica of Ray Serve."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    command = [python, "-m", "paring", "serve", f"tiny={tiny()}", "--ray", "local", "--replicas", "1"]
+    environment = os.environ | {"PYTHONPATH": str(HOME / "src")}
+    with subprocess.Popen(
+        [*command, "--port", str(port), "--log", "events"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=environment, start_new_session=True,
+    ) as child:  # fmt: skip
+        try:
+            assert child.stdout is not None
+            assert any('"listening"' in line for line in child.stdout), "Ray Serve did not start"
+            address = address_of(f"http://127.0.0.1:{port}")
+            return {"http_ms": spread(one_by_one(address, request_for(address, {}), count))}
         finally:
             os.killpg(child.pid, signal.SIGKILL)
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from paring.errors import SettingError, UnknownNameError
+
+if TYPE_CHECKING:
+    from paring.serve.on_ray import Replicas
 
 TOKEN = "PARING_TOKEN"
 LOGS = ("all", "events", "none")
@@ -42,6 +45,12 @@ def serve(
         Path | None, typer.Option(help=f"File with the bearer token to ask for; else the variable {TOKEN}.")
     ] = None,
     log: Annotated[str, typer.Option(help="all, events (no line a request) or none.")] = "all",
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Scale out on Ray Serve: a cluster's address, or `local`.")
+    ] = None,
+    replicas: Annotated[
+        str, typer.Option(metavar="LEAST-MOST", help="With --ray: how many servers, by the requests under way.")
+    ] = "1-4",
 ) -> None:
     """Serves files by the Open Inference Protocol V2: batching, back-pressure, metrics, swap and drain."""
     from paring.serve.app import App
@@ -60,18 +69,38 @@ def serve(
         max_batch=max_batch, batch_delay_ms=batch_delay, max_queue=max_queue, timeout_ms=timeout,
         max_body_bytes=max_body, max_rows=min(max_rows, max_queue), max_length=max_length, drain_s=drain,
     )  # fmt: skip
-    paths, token = named_paths(artifacts), read_token(token_file)
+    paths, token, choice = named_paths(artifacts), read_token(token_file), Choice(engine, precision, threads)
+    if ray is not None:
+        from paring.serve.on_ray import Replica, run_on_ray
+
+        if shadow is not None:
+            raise SettingError("--shadow with --ray: each replica would compare a part of its own. Leave one away.")
+        replica = Replica({name: path.resolve() for name, path in paths.items()}, choice, limits, instances, token, log)
+        run_on_ray(
+            replica, replicas_of(replicas), None if ray == "local" else ray, host, port, cores=threads * instances
+        )
+        return
     listener = bound_socket(host, port)
     journal, metrics = Journal(log), Metrics()
     try:
-        models = Repository(paths, Choice(engine, precision, threads), limits, journal, metrics, instances)
+        models = Repository(paths, choice, limits, journal, metrics, instances)
         if shadow is not None:
-            compared = Shadow(open_model(shadow, Choice(engine, precision, threads)), fraction, margin)
+            compared = Shadow(open_model(shadow, choice), fraction, margin)
             models.add_shadow(next(iter(paths)), compared)
         run_server(App(models, limits, metrics, journal, token), listener)
     finally:
         listener.close()
         journal.close()
+
+
+def replicas_of(text: str) -> Replicas:
+    """`1-4`, or `2` for always two. Raises SettingError."""
+    from paring.serve.on_ray import Replicas
+
+    least, _, most = text.partition("-")
+    if not (least.isdecimal() and (most or least).isdecimal()):
+        raise SettingError(f"--replicas {text}: it must be two whole numbers, as in 1-4, or one.")
+    return Replicas(int(least), int(most or least))
 
 
 def read_token(file: Path | None) -> str | None:

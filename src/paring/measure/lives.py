@@ -1,7 +1,7 @@
 """Timing over several openings of the same files.
 
-What a session is given when it is opened (its pages, where its weights and buffers lie) it keeps for life, and no number
-of blocks averages that out; opening the files anew does, in an order that changes.
+What a session is given when it is opened (its pages, where its weights and buffers lie) it keeps for life, and no
+number of blocks averages that out; opening the files anew does, in an order that changes.
 """
 
 from __future__ import annotations
