@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,25 +14,19 @@ from paring import Task, batches
 from paring.core.metric import Metric
 from paring.core.stream import drain
 from paring.core.task import Batch
-from paring.data.conversions import bank_marketing, hillstrom, online_shoppers
 from paring.data.mnist import mnist
 from paring.data.sst2 import Labelled, sst2
-from paring.data.tables import Table
-from paring.measure.metrics import accuracy, poisson_log_loss
+from paring.measure.metrics import accuracy
 from paring.studies.encoder import Text, encoder_task, text_batches
-from paring.studies.nets import ConversionNet, conv_net, mlp
+from paring.studies.logs import LOGS
+from paring.studies.logs import log_fold as one_fold
+from paring.studies.nets import conv_net, mlp
 from paring.studies.teachers import cache_folder, trained
 from paring.teach.taught import taught
 from paring.teach.teach import teach
 from paring.train import Training
 
 MNIST_TEACHER = Training(epochs=8, learning_rate=2e-3, weight_decay=1e-4)
-FOLDS = 5
-LOGS: dict[str, tuple[Callable[[], Table], str]] = {
-    "online-shoppers": (online_shoppers, "Revenue"),
-    "bank-marketing": (bank_marketing, "y"),
-    "hillstrom": (hillstrom, "visit"),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,34 +89,8 @@ def mnist_task(*, copies: int = 1, num_train: int | None = None) -> Task:
 
 def log_fold(log: str, seed: int) -> tuple[Task, float]:
     """One of five folds of a conversion log, by the seed, its net untrained; and the rate of the training rows."""
-    load, label = LOGS[log]
-    table = load()
-    order = torch.randperm(len(table), generator=torch.Generator().manual_seed(100 + seed // FOLDS))
-    parts = list(order.tensor_split(FOLDS))
-    test, validation = parts[seed % FOLDS], parts[(seed + 1) % FOLDS]
-    train = torch.cat([part for place, part in enumerate(parts) if place not in (seed % FOLDS, (seed + 1) % FOLDS)])
-    y = table.targets[label][:, None]
-
-    def of(rows: Tensor, **how: Any) -> Any:
-        return batches(table.rows(rows, scaled_by=train), y[rows], **how)
-
-    shape = table.sizes, len(table.number_names)
-    torch.manual_seed(seed)
-    categories, numbers = table.rows(train[:2], scaled_by=train)
-    task = Task(
-        name=f"{log}-{seed}",
-        model=ConversionNet(*shape, widths=(256, 128), dropout=0.5),
-        example_inputs=(categories, numbers),
-        train=of(train, batch_size=256, shuffle=True),
-        calibration=of(train[:2048], batch_size=512),
-        validation=of(validation, batch_size=4096),
-        test=of(test, batch_size=4096),
-        loss=lambda u, target: (u.exp() - u * target).mean(),
-        metric=poisson_log_loss,
-        students={"small": lambda: ConversionNet(*shape, widths=(48, 24))},
-        seed=seed,
-    )
-    return task, float(y[train].mean())
+    fold = one_fold(LOGS[log], LOGS[log].load(None), seed)
+    return fold.task, fold.rate
 
 
 def text_task(num_train: int) -> Task:

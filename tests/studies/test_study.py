@@ -15,6 +15,7 @@ from paring.core.stream import drain
 from paring.errors import UnknownNameError
 from paring.prune.magnitude import Magnitude
 from paring.quantize.static import Static
+from paring.studies.conversion import conversion_study
 from paring.studies.mnist import mnist_study
 from paring.studies.study import Claim, Part, Study, StudyResult, run_study
 from paring.studies.text import text_study
@@ -84,7 +85,10 @@ def test_a_second_run_repeats_nothing(out: tuple[Path, StudyResult]) -> None:
 
 
 def test_every_claim_of_the_shipped_studies_names_a_row_that_is_run() -> None:
-    for study in (mnist_study(quick=True), mnist_study(), text_study(quick=True), text_study()):
+    for study in (
+        *(mnist_study(quick=True), mnist_study(), text_study(quick=True), text_study()),
+        *(conversion_study(quick=quick, logs=("online-shoppers", "hillstrom")) for quick in (True, False)),
+    ):
         rows = {
             f"{part.name}: {name}"
             for part in study.parts
@@ -94,7 +98,7 @@ def test_every_claim_of_the_shipped_studies_names_a_row_that_is_run() -> None:
 
 
 def test_an_unknown_study_names_the_nearest() -> None:
-    from paring.cli.study import study_of
+    from paring.cli.study import Asked, study_of
 
     with pytest.raises(UnknownNameError, match="did you mean 'mnist'"):
-        study_of("minst", None, True, 0)
+        study_of("minst", Asked(quick=True))

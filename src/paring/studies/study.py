@@ -19,26 +19,62 @@ from paring.core.stream import told
 from paring.core.task import Task
 from paring.engines import machine
 from paring.judge.bench import Bench
+from paring.judge.record import MODEL
+from paring.recipe_io import recipe_hash
 from paring.report.results import Run, row
-from paring.run import Told, run_recipes
-from paring.store import open_run, write_json, write_text
+from paring.run import BASELINE, Told, run_recipes
+from paring.store import RunFolder, open_run, write_json, write_text
+from paring.studies.charts import write_charts
 from paring.studies.figures import write_figures
-from paring.studies.pages import study_markdown, study_page
+from paring.studies.kept import kept
+from paring.studies.pages import Page, study_markdown, study_page
+from paring.studies.sheets import Chart, Looked, Sheet
 
 Prepare = Callable[[], Generator[Progress, None, Task]]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A part whose recipes are judged: what a look at it starts from. `files` maps a row's name to its ONNX file."""
+
+    task: Task
+    run: Run
+    folder: RunFolder
+    recipes: tuple[Recipe, ...]
+    names: Mapping[str, str]
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Row name -> model.onnx."""
+        return {name: self.folder.candidate(recipe_hash(recipe)) / MODEL for name, recipe in self.by_name().items()}
+
+    @property
+    def measured(self) -> dict[str, Measurement]:
+        """Row name -> its measurement."""
+        return {self.names.get(one.name, one.name): one for one in self.run.rows}
+
+    def by_name(self) -> dict[str, Recipe]:
+        """Row name -> recipe, the baseline first."""
+        return {self.names.get(str(recipe), str(recipe)): recipe for recipe in (BASELINE, *self.recipes)}
+
+
+Rows = tuple[dict[str, Any], ...]
+Look = Callable[[Judgement], Generator[Progress, None, Looked]]
 
 
 @dataclass(frozen=True)
 class Part:
     """One task and the recipes tried on it. `prepare` trains the task's model, or takes it from the cache.
 
-    `names` gives rows other words than the recipes' own; the baseline's key is "baseline".
+    `names` gives rows other words than the recipes' own; the baseline's key is "baseline". `look` finds out what the
+    rows do not show, once every recipe is judged; what it found is kept in the part's folder.
     """
 
     name: str
     prepare: Prepare
     recipes: tuple[Recipe, ...]
     names: Mapping[str, str] = field(default_factory=dict)
+    look: Look | None = None
 
 
 @dataclass(frozen=True)
@@ -56,51 +92,63 @@ class Claim:
 
 @dataclass(frozen=True)
 class Study:
-    """`name` is the command's word; `about` one paragraph for the page."""
+    """`name` is the command's word; `about` one paragraph for the page. `charts` draws from rows and sheets."""
 
     name: str
     title: str
     about: str
     parts: tuple[Part, ...]
     claims: tuple[Claim, ...] = ()
+    charts: Callable[[Rows, Mapping[str, Sheet]], tuple[Chart, ...]] = lambda rows, sheets: ()
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """A finished study: one Run a part, the rows of all, and every claim with our figure and whether it is met."""
+    """A finished study: one Run a part, the rows of all, the sheets by name, and every claim with our figure and
+    whether it is met."""
 
     study: Study
     runs: Mapping[str, Run]
-    rows: tuple[dict[str, Any], ...]
+    rows: Rows
     claims: tuple[dict[str, Any], ...]
+    sheets: Mapping[str, Sheet] = field(default_factory=dict)
 
 
 def run_study(study: Study, out: Path, bench: Bench, command: str = "") -> Generator[Told, None, StudyResult]:
     """Runs every part in its own folder under `out` (whole candidates found there are kept), then writes the whole.
 
-    Writes results.json, report.html, report.md, and the tables and figures under latency_results/ and other_figures/.
+    Writes results.json, report.html, report.md, and the tables and figures under latency_results/, other_figures/ and
+    where the study's own sheets and charts say.
     """
     runs: dict[str, Run] = {}
     rows: list[dict[str, Any]] = []
     by_name: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+    sheets: dict[str, Sheet] = {}
     for part in study.parts:
         task = yield from told(part.prepare(), lambda step, part=part: Told(part.name, step))  # type: ignore[misc]
         folder = open_run(out / part.name.replace(" ", "-"), task, bench.conditions())
         run = runs[part.name] = yield from run_recipes(task, part.recipes, folder, bench, Budget(), command)
-        base = _named(run.baseline, part)
+        looked = Looked()
+        if part.look is not None:
+            judgement = Judgement(task, run, folder, part.recipes, part.names)
+            steps = kept(folder.path, judgement.by_name().values(), lambda j=judgement, p=part: p.look(j))  # type: ignore[misc]
+            looked = yield from told(steps, lambda step, part=part: Told(part.name, step))  # type: ignore[misc]
+            sheets |= {sheet.name: sheet for sheet in looked.sheets}
+        base = _named(run.baseline, part, looked)
         for measured in run.rows:
-            data = _named(measured, part)
+            data = _named(measured, part, looked)
             rows.append(data)
             by_name[f"{part.name}: {data['name']}"] = (data, base)
     claims = tuple(_judged(claim, by_name) for claim in study.claims)
-    result = StudyResult(study, runs, tuple(rows), claims)
+    result = StudyResult(study, runs, tuple(rows), claims, sheets)
     _write(result, out, command)
     return result
 
 
-def _named(measured: Measurement, part: Part) -> dict[str, Any]:
+def _named(measured: Measurement, part: Part, looked: Looked) -> dict[str, Any]:
     data = row(measured)
-    return {**data, "name": part.names.get(data["name"], data["name"]), "part": part.name}
+    name = part.names.get(data["name"], data["name"])
+    return {**data, **looked.more.get(name, {}), "name": name, "part": part.name}
 
 
 def _judged(claim: Claim, rows: Mapping[str, tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
@@ -121,8 +169,14 @@ def _write(result: StudyResult, out: Path, command: str) -> None:
         "baseline": result.rows[0]["name"],
         "rows": list(result.rows),
         "claims": list(result.claims),
+        "sheets": {name: [dict(row) for row in sheet.rows] for name, sheet in result.sheets.items()},
     }
+    sheets = tuple(result.sheets.values())
+    for sheet in sheets:
+        write_text(out / sheet.folder / f"{sheet.name}.csv", sheet.csv())
+    figures = write_charts(out, study.charts(result.rows, result.sheets))
+    page = Page(study.title, study.about, result.rows, result.claims, command, sheets, figures)
     write_json(out / "results.json", data)
-    write_text(out / "report.md", study_markdown(study.title, study.about, result.rows, result.claims, command))
-    write_text(out / "report.html", study_page(study.title, study.about, result.rows, result.claims, command))
+    write_text(out / "report.md", study_markdown(page))
+    write_text(out / "report.html", study_page(page))
     write_figures(out, result.runs, result.rows)
