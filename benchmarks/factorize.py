@@ -1,15 +1,17 @@
-"""Low rank, measured: `python benchmarks/factorize.py [cost] [mnist] [text] [vgg] [--only WORDS] [--list] [--render]`.
+"""Low rank, measured: `python benchmarks/factorize.py [cost] [mnist] [text] [vgg] [--only WORDS] [--time] [--render]`.
 
-Each row compresses one recipe, exports it, checks the file against the model, takes the metric from the file on
-validation and test, and times the file against the baseline's file interleaved, in every engine and precision here.
-Rows already in benchmarks/results/factorize.json are kept, so that a run can be taken up where it stopped; the page
-benchmarks/factorize.md is written from that file after each row. Timings mean something on a quiet machine only.
+Each row compresses one recipe, exports it, checks the file against the model, and takes the metric from the file on
+validation and test, in every engine and precision here. With `--time` the files made so are then timed against the
+baseline's file, interleaved, one row after the other: on a quiet machine. Rows already in
+benchmarks/results/factorize.json are kept, so that a run can be taken up where it stopped; the page
+benchmarks/factorize.md is written from that file after each row.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -18,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -42,7 +43,8 @@ from paring.factorize.tucker import Tucker
 from paring.factorize.whitened_svd import WhitenedSvd
 from paring.finetune import Finetune
 from paring.judge.bench import Bench, timed_inputs
-from paring.measure.latency import compare, interleave, noise_floor, verdict
+from paring.measure.latency import Runner, compare, noise_floor, verdict
+from paring.measure.lives import interleave_anew
 from paring.measure.macs import macs, num_params
 from paring.measure.quality import file_inputs, file_outputs, quality
 from paring.numerics.factor import decompose, output_loss
@@ -51,7 +53,7 @@ from paring.quantize.static import Static
 
 HOME = Path(__file__).parent
 RESULTS, PAGE = HOME / "results" / "factorize.json", HOME / "factorize.md"
-BLOCKS, BLOCK_MS = 30, 5.0
+BLOCKS, BLOCK_MS = 32, 5.0
 FEED_FORWARD = ("*.intermediate.dense", "*.layer.?.output.dense")
 TARGETS = [
     Target("onnxruntime"),
@@ -107,9 +109,9 @@ def recipes(subject: str) -> dict[str, tuple[Pass, ...]]:
     return rows
 
 
-def measure(name: str, subject: Subject, folder: Path, passes: tuple[Pass, ...], blocks: int) -> dict[str, Any]:
-    """One row: quality of the file, and its time against the baseline's file, per Target."""
-    task = subject.task
+def made(name: str, subject: Subject, passes: tuple[Pass, ...]) -> dict[str, Any]:
+    """One row without its timings: quality of the file per Target. The file stays for `timed`."""
+    task, folder = subject.task, files_of(name)
     began, clock = time.perf_counter(), time.process_time()
     candidate = compress(task, Recipe(passes, name))
     seconds = {"wall_s": time.perf_counter() - began, "cpu_s": time.process_time() - clock}
@@ -117,23 +119,25 @@ def measure(name: str, subject: Subject, folder: Path, passes: tuple[Pass, ...],
     path, base = folder / "candidate.onnx", folder / "baseline.onnx"
     write_onnx(model, subject.timed, path)
     write_onnx(dense, subject.timed, base)
+    if subject.layers is not None:
+        for label, net in {"layers": model, "dense-layers": dense}.items():
+            alone = subject.layers(net, task)
+            write_onnx(alone.model, alone, folder / f"{label}.onnx")
     before = {split: file_outputs(open_session(base, TARGETS[0]), data) for split, data in _splits(task)}
     rows: list[dict[str, Any]] = []
     for target in _targets():
         try:
             exact = open_session(path, replace(target, precision="fp32"), exact=True)
             parity = check_parity(exact, model, subject.timed, where=f"{name} in {target}")
-            timed = clocked(path, base, subject.timed, target, blocks)
+            session = open_session(path, target)
+            seen = {
+                split: _quality(task, before[split], file_outputs(session, data), split)
+                for split, data in _splits(task)
+            }
         except (EngineError, ParityError) as error:
             rows.append({"target": str(target), "refused": str(error)})
             continue
-        session = open_session(path, target)
-        seen = {
-            split: _quality(task, before[split], file_outputs(session, data), split) for split, data in _splits(task)
-        }
-        rows.append({"target": str(target), "parity_error": parity, **timed, **seen})
-        if subject.layers is not None:
-            rows[-1]["layers"] = layers_clocked(subject, model, dense, target, folder, blocks)
+        rows.append({"target": str(target), "parity_error": parity, **seen})
     return {
         "recipe": [str(step) for step in passes],
         "num_params": num_params(model),
@@ -147,17 +151,41 @@ def measure(name: str, subject: Subject, folder: Path, passes: tuple[Pass, ...],
     }
 
 
-def clocked(path: Path, base: Path, task: Task, target: Target, blocks: int) -> dict[str, Any]:
+def timed(name: str, subject: Subject, row: dict[str, Any]) -> None:
+    """Adds the times of the row's files to it, per Target."""
+    folder = files_of(name)
+    for target in _targets():
+        one = next(one for one in row["targets"] if one["target"] == str(target))
+        if "refused" not in one:
+            one |= clocked(folder / "candidate.onnx", folder / "baseline.onnx", subject.timed, target)
+            if subject.layers is not None:
+                alone = subject.layers(subject.task.model, subject.task)
+                one["layers"] = clocked(folder / "layers.onnx", folder / "dense-layers.onnx", alone, target)
+
+
+def files_of(name: str) -> Path:
+    """The folder of a row's files."""
+    folder = HOME.parent / "out" / "benchmarks" / "factorize" / re.sub(r"[^a-z0-9.]+", "-", name)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def clocked(path: Path, base: Path, task: Task, target: Target) -> dict[str, Any]:
     """The file against the baseline's in the same Target, with the noise floor of the baseline against itself."""
     inputs = timed_inputs(task, target.batch_size)
-    runners = {}
-    for label, file in {"dense": base, "dense again": base, "candidate": path}.items():
+
+    def opened(file: Path) -> Runner:
         session = open_session(file, target)
         fed = file_inputs(session, inputs)
         if target.static_shapes:
             session = open_session(file, target, static={key: array.shape for key, array in fed.items()})
-        runners[label] = session.prepare(fed)
-    samples = interleave(runners, blocks=blocks, min_block_ms=BLOCK_MS, threads=target.threads)
+        return session.prepare(fed)
+
+    openers = {"dense": base, "dense again": base, "candidate": path}
+    samples = interleave_anew(
+        {label: partial(opened, file) for label, file in openers.items()},
+        blocks=BLOCKS, min_block_ms=BLOCK_MS, threads=target.threads,
+    )  # fmt: skip
     ratio, floor = compare(samples, "dense", "candidate"), noise_floor(samples, "dense", "dense again")
     return {
         "p50_ms": samples.latency_ms("candidate")["p50"],
@@ -166,18 +194,6 @@ def clocked(path: Path, base: Path, task: Task, target: Target, blocks: int) -> 
         "noise_floor": floor,
         "verdict": verdict(samples, "dense", "candidate", floor),
     }
-
-
-def layers_clocked(
-    subject: Subject, model: torch.nn.Module, dense: torch.nn.Module, target: Target, folder: Path, blocks: int
-) -> dict[str, Any]:
-    """The same of the treated layers alone."""
-    files = {}
-    for label, net in {"layers": model, "dense-layers": dense}.items():
-        alone = subject.layers(net, subject.task)
-        files[label] = folder / f"{label}.onnx"
-        write_onnx(alone.model, alone, files[label])
-    return clocked(files["layers"], files["dense-layers"], alone, target, blocks)
 
 
 def cost() -> dict[str, Any]:
@@ -263,6 +279,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help=f"cost, {', '.join(SUBJECTS)}; all by default")
     parser.add_argument("--list", action="store_true", help="print the rows and stop")
+    parser.add_argument("--time", action="store_true", help="time the files of the rows there are; a quiet machine")
     parser.add_argument("--render", action="store_true", help="write the page from the rows there are, and stop")
     parser.add_argument("--only", default="", help="rows whose name holds this")
     asked = parser.parse_args()
@@ -279,12 +296,20 @@ def main() -> None:
         if asked.list:
             print("\n".join(key + (" (done)" if key in results["rows"] else "") for key in wanted))
             continue
+        if asked.time:
+            missing = [key for key in wanted if "p50_ms" not in str(results["rows"].get(key, "p50_ms"))]
+            if missing:
+                subject = SUBJECTS[part]()
+            for key in missing:
+                print(f"{time.strftime('%H:%M:%S')} {key}, timed", flush=True)
+                timed(key, subject, results["rows"][key])
+                _save(results)
+            continue
         if wanted.keys() <= results["rows"].keys():
             continue
         subject = SUBJECTS[part]()
         for key, passes in wanted.items():
-            with TemporaryDirectory() as folder:
-                _add(results, key, partial(measure, key, subject, Path(folder), passes, BLOCKS))
+            _add(results, key, partial(made, key, subject, passes))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def _head(results: dict[str, Any]) -> str:
         [
             "# Low rank, measured",
             "",
-            f"Command: `{COMMAND}` (commit {at}; seed 0; one thread; batch 1; {blocks} interleaved blocks a row).",
+            f"Command: `{COMMAND}`, then again with `--time` (commit {at}; seed 0; one thread; batch 1; {blocks} "
+            "interleaved blocks a row).",
             f"Machine: {here.get('cpu', '?')}, {cores} usable cores, {flags}.",
             "Versions: "
             + ", ".join(f"{name} {version}" for name, version in results.get("versions", {}).items())
@@ -77,6 +78,8 @@ def _table(rows: dict[str, Any]) -> str:
 
 
 def _speed(timed: dict[str, Any]) -> str:
+    if "speedup" not in timed:
+        return "not timed"
     ratio, low, high = timed["speedup"]
     word = "" if timed["verdict"] == "faster" else f" {timed['verdict']}"
     return f"{ratio:.2f}x [{low:.2f}, {high:.2f}]{word}, {timed['p50_ms']:.4g} ms"
