@@ -94,7 +94,7 @@ def test_mending_by_least_squares_loses_less(importance: str, seed: int) -> None
 
 def test_batch_norms_are_reestimated_after_the_cut() -> None:
     task = image_task()
-    model, done = run(Channels(pruning_ratio=0.5, include=("stem",)), task)
+    model, done = run(Channels(pruning_ratio=0.5, include=("stem",), reconstruct=False), task)
     changed = [name for item in done if isinstance(item, Changed) for name in item.layers]
     assert "norm" in changed or "norm1" in changed
     x = torch.cat([inputs for inputs, _ in task.calibration or ()])

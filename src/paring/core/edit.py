@@ -83,12 +83,16 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a long step is: `done` of `total` units, with a few words on what, and the epoch that just ended."""
+    """How far a long step is: `done` of `total` units, with a few words on what, and the epoch that just ended.
+
+    `again` marks what a killed run did before and this one takes up.
+    """
 
     done: int
     total: int
     text: str
     epoch: Epoch | None = None
+    again: bool = False
 
 
 Step = Edit | Declined | Changed | Progress

@@ -57,8 +57,8 @@ class Sweep:
         return layer in self._calls
 
     @torch.no_grad()
-    def inputs(self, layer: str, visit: Callable[[Tensor], None]) -> None:
-        """Calls `visit` with every input of `layer`, over all batches.
+    def inputs(self, layer: str, visit: Callable[[Tensor], None], *, through: str | None = None) -> None:
+        """Calls `visit` with every input of `layer`, over all batches; runs on until module `through` has answered.
 
         Raises: ForwardError naming the layer if `visit` finds NaN (LayerError) in its input.
         """
@@ -67,15 +67,21 @@ class Sweep:
         with ExitStack() as stack:
             stack.callback(self._model.train, self._model.training)
             self._model.eval()
-            if block is not None and self._go_to(block):
+            if block is not None and self._ends_inside(block, through) and self._go_to(block):
                 assert self._blocks is not None
                 stack.callback(self._hook(module, layer, visit, None).remove)
                 for args, kwargs in self._cached:
                     _run_block(submodule(self._model, self._blocks.names[block]), args, kwargs)
                 return
-            stack.callback(self._hook(module, layer, visit, self._calls.get(layer)).remove)
+            stack.callback(
+                self._hook(module, layer, visit, None if through is not None else self._calls.get(layer)).remove
+            )
             for batch_inputs, _ in self._data:
                 self._run(batch_inputs)
+
+    def _ends_inside(self, block: int, through: str | None) -> bool:
+        assert self._blocks is not None
+        return through is None or f"{through}.".startswith(f"{self._blocks.names[block]}.")
 
     def _hook(self, module: nn.Module, layer: str, visit: Callable[[Tensor], None], last: int | None) -> Any:
         seen = 0

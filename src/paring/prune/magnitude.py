@@ -79,7 +79,7 @@ class Magnitude(Pass):
             for site, mask in zip(chosen, choose_masks(scores, sparsity, self.pattern, self.scope), strict=True):
                 site.put_(model, mask)
 
-        yield from self.schedule.run(model, task, final, put)
+        yield from self.schedule.run(model, task, final, put, repr(self))
 
     def _scores(self, model: nn.Module, task: Task, chosen: list[Site]) -> list[Tensor]:
         """What each weight is worth, and -1 where an earlier mask removed it."""

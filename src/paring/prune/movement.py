@@ -78,7 +78,10 @@ class Movement(Pass):
                 for one, mask in zip(learners, choose_masks(scores, sparsity, self.pattern, self.scope), strict=True):
                     one.put_(mask)
 
-            yield from self.schedule.run(model, task, final, put)
+            def carried() -> list[Tensor]:
+                return [tensor for one in learners for tensor in one.state()]
+
+            yield from self.schedule.run(model, task, final, put, repr(self), carried)
 
 
 class _Learner:
@@ -104,6 +107,10 @@ class _Learner:
 
     def _to(self, device: torch.device) -> None:
         self._latent, self._score = self._latent.to(device), self._score.to(device)
+
+    def state(self) -> tuple[Tensor, Tensor]:
+        """What a checkpoint must hold of it."""
+        return self._latent, self._score
 
     def scores(self) -> Tensor:
         """Scores shifted to be at least 0, and -1 where an earlier pass removed the weight."""

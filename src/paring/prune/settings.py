@@ -14,7 +14,7 @@ from paring.core.objective import Objective, Supervised
 from paring.core.task import Task
 from paring.errors import SettingError
 from paring.numerics.importance import NM, cubic
-from paring.train import Schedule, Training, count, fit
+from paring.train import Carried, Schedule, Training, count, fit
 
 SetSparsity = Callable[[float], None]
 
@@ -38,8 +38,13 @@ class SparsitySchedule(ABC):
         """The Task fields it uses."""
 
     @abstractmethod
-    def run(self, model: nn.Module, task: Task, final: float, put: SetSparsity) -> Iterator[Progress]:
-        """Calls `put(sparsity)` until it has been called with `final`."""
+    def run(
+        self, model: nn.Module, task: Task, final: float, put: SetSparsity, key: str, carried: Carried = tuple
+    ) -> Iterator[Progress]:
+        """Calls `put(sparsity)` until it has been called with `final`.
+
+        Args: key: says which pass this is; carried: the tensors it learns beside the model, for checkpoints.
+        """
 
 
 @final
@@ -51,7 +56,9 @@ class OneShot(SparsitySchedule):
         """Nothing."""
         return frozenset()
 
-    def run(self, model: nn.Module, task: Task, final: float, put: SetSparsity) -> Iterator[Progress]:
+    def run(
+        self, model: nn.Module, task: Task, final: float, put: SetSparsity, key: str, carried: Carried = tuple
+    ) -> Iterator[Progress]:
         """See `SparsitySchedule`."""
         put(final)
         yield from ()
@@ -63,7 +70,8 @@ class Cubic(SparsitySchedule):
     """Zeros come while the model trains, many at first and few at the end (Zhu & Gupta 2017, arXiv:1710.01878).
 
     The sparsity rises between the shares `begin` and `end` of all steps, every `interval` steps; then the masks hold
-    and the rest of the training recovers. `objective` may be any, so recovery may be distilled.
+    and the rest of the training recovers. `objective` may be any, so recovery may be distilled. Killed and started
+    again in the same run folder, the training goes on from its last checkpoint, to the same weights.
     """
 
     epochs: int = 3
@@ -96,13 +104,16 @@ class Cubic(SparsitySchedule):
             self.precision,
         )  # fmt: skip
 
-    def run(self, model: nn.Module, task: Task, final: float, put: SetSparsity) -> Iterator[Progress]:
+    def run(
+        self, model: nn.Module, task: Task, final: float, put: SetSparsity, key: str, carried: Carried = tuple
+    ) -> Iterator[Progress]:
         """See `SparsitySchedule`. Raises MissingError without training data."""
         assert task.train is not None
         total = self.epochs * count(task.train)
         first, last = int(self.begin * total), max(int(self.begin * total) + 1, int(self.end * total))
-        for progress in fit(model, task, self.objective, self.training()):
+        training = self.training()
+        for progress in fit(model, task, self.objective, training, resumable=True, key=key, carried=carried):
             step = progress.done
-            if first < step <= last and ((step - first) % self.interval == 0 or step == last):
+            if not progress.again and first < step <= last and ((step - first) % self.interval == 0 or step == last):
                 put(cubic((step - first) / (last - first), final))
             yield progress

@@ -22,7 +22,7 @@ from paring.graph.readers import readers_of
 from paring.graph.reconstruct import reconstruct_, reestimate_batch_norm_
 from paring.graph.stand_in import take_over_
 from paring.graph.trace import batch_norm_pairs
-from paring.graph.unit_scores import CALIBRATED, COMPARABLE, Importance, Scores, protected, unit_scores
+from paring.graph.unit_scores import CALIBRATED, COMPARABLE, Importance, Scores, layer_of, protected, unit_scores
 from paring.numerics.importance import Scope, count_of, lowest
 
 MENDED = (nn.Linear, nn.Conv2d)
@@ -39,7 +39,8 @@ class Structured(Pass):
     `scope` "layer" takes `pruning_ratio` of each group, "global" of all together. With `threshold` only units beyond
     it go: below it for norms, scales and activation, above it for zeros and correlation; `pruning_ratio` is then the
     most that a group may lose. Widths are rounded up to a multiple of `round_to`. `reconstruct` refits the readers by
-    least squares on the calibration data, `reestimate` the batch norms.
+    least squares on the calibration data; where a reader cannot be refitted, `reestimate` measures the batch norms anew
+    (behind refitted ones their statistics fit as they are: measured on what least squares shrank they do harm).
     """
 
     pruning_ratio: float = 0.5  # fraction of units removed
@@ -138,6 +139,7 @@ class Structured(Pass):
         self, original: nn.Module, model: nn.Module, task: Task, cut: list[ChannelGroup], alive: Alive
     ) -> Iterator[Step]:
         changed: list[str] = []
+        reading = {layer_of(m) for group in cut for m in group.members if m.role == "consumes"}
         if self.reconstruct:
             norms = dict(batch_norm_pairs(model, task.example_inputs))
             readers = [reader.layer for group in cut for reader in readers_of(model, group, MENDED)]
@@ -146,7 +148,7 @@ class Structured(Pass):
             ]
             reconstruct_(original, model, layers, alive, norms, task)
             changed += layers
-        if self.reestimate and task.calibration is not None:
+        if self.reestimate and task.calibration is not None and not reading <= set(changed):
             changed += reestimate_batch_norm_(model, task.calibration)
         if changed:
             yield Changed(tuple(changed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,9 @@ class Place:
     finished: bool = False
 
 
+Carried = Callable[[], Sequence[Tensor]]
+
+
 @dataclass
 class Checkpoint:
     """One training's file in the scratch folder; nothing is written without a folder."""
@@ -42,6 +45,7 @@ class Checkpoint:
     model: nn.Module
     learned: Sequence[nn.Parameter]
     optimizer: torch.optim.Optimizer
+    carried: Carried = tuple
     best: dict[str, Tensor] = field(default_factory=dict)
     epoch_chance: Tensor | None = None
     written_at: float = field(default_factory=time.monotonic)
@@ -63,6 +67,7 @@ class Checkpoint:
         tensors = {f"model/{name}": tensor for name, tensor in weights_of(self.model).items()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
         tensors |= {f"learned/{i}": p.detach() for i, p in enumerate(self.learned)}
+        tensors |= {f"carried/{i}": tensor for i, tensor in enumerate(self.carried())}
         for i, parameter in enumerate(self._trained()):
             state = self.optimizer.state.get(parameter, {})
             tensors |= {f"optimizer/{i}/{name}": value for name, value in state.items()}
@@ -101,6 +106,8 @@ class Checkpoint:
                 tensor.copy_(tensors[f"model/{name}"])
             for i, parameter in enumerate(self.learned):
                 parameter.copy_(tensors[f"learned/{i}"])
+            for i, own in enumerate(self.carried()):
+                own.copy_(tensors[f"carried/{i}"])
         except Exception as error:
             raise CorruptFileError(
                 f"{path}: cannot be read ({type(error).__name__}). Remove it to start anew."

@@ -18,7 +18,7 @@ from paring.errors import MissingError, TaskError
 from paring.graph.edits.mask import apply_masks_
 from paring.graph.state import weights_digest
 from paring.graph.watch import watch
-from paring.train.checkpoint import Checkpoint, Place, put_back_, weights_of
+from paring.train.checkpoint import Carried, Checkpoint, Place, put_back_, weights_of
 from paring.train.lesson import Lesson, teacher_of
 from paring.train.processes import Processes
 from paring.train.settings import Training
@@ -32,12 +32,16 @@ def fit(
     trainable: tuple[nn.Parameter, ...] | None = None,
     *,
     resumable: bool = False,
+    key: str = "",
+    carried: Carried = tuple,
 ) -> Iterator[Progress]:
     """Trains `model` in place on `task.train`, reporting each batch; ends in eval mode, gradients cleared.
 
     Masked weights (`MaskWeight`) stay zero: masks are applied after each optimizer step. Under `torchrun` every process
     takes its share of each batch. With `task.scratch` a `resumable` training (one whose whole state lies in the model)
-    leaves checkpoints, and goes on from the one it finds.
+    leaves checkpoints, and goes on from the one it finds. Whoever changes the model at a Progress (masks, say) is
+    heard before the checkpoint is written; the tensors that it keeps of its own it names by `carried`, and what else
+    tells its training from another one's by `key`.
     Raises: MissingError without training data, TaskError if the loss becomes NaN or infinite.
     """
     if task.train is None:
@@ -46,9 +50,8 @@ def fit(
 
     accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     processes, device = Processes(accelerator), accelerator.device
-    key = ""
     if resumable and task.scratch is not None:
-        key = weights_digest(model, f"{training.key()} {objective} {task.seed}")
+        key = weights_digest(model, f"{training.key()} {objective} {task.seed}{key and ' '}{key}")
     teacher = teacher_of(task, objective)
     scorer = objective.bind(model, teacher, task)
     if isinstance(task.train, TaughtBatches) and scorer.uses_teacher:
@@ -66,7 +69,7 @@ def fit(
     optimizer = torch.optim.AdamW(weights, lr=training.learning_rate, weight_decay=training.weight_decay)
     with watch(model, scorer.student_layers) as seen:
         lesson = Lesson(task, student, seen, teacher.to(device), scorer)
-        checkpoint = Checkpoint(task.scratch if resumable else None, key, model, scorer.learned, optimizer)
+        checkpoint = Checkpoint(task.scratch if resumable else None, key, model, scorer.learned, optimizer, carried)
         yield from _Loop(task, task.train, training, model, lesson, weights, checkpoint, processes).run()
     for parameter in frozen:
         parameter.requires_grad_(True)
@@ -92,7 +95,7 @@ class _Loop:
         resumed = place is not None
         place = place or Place()
         for ended in place.history:
-            yield Progress(ended.epoch * per_epoch, num_steps, f"epoch {ended.epoch} taken up again", ended)
+            yield Progress(ended.epoch * per_epoch, num_steps, f"epoch {ended.epoch} taken up again", ended, again=True)
         while place.epoch <= self.training.epochs and not place.finished:
             yield from self._epoch(place, per_epoch, num_steps, resumed)
             resumed = False
@@ -117,12 +120,12 @@ class _Loop:
             text, ended = f"epoch {place.epoch}/{self.training.epochs}, loss {place.smooth:.4f}", None
             if place.batch >= per_epoch:
                 ended = self._ended(place)
-            whole = place.batch % self.training.accumulation == 0 or ended is not None
-            if whole and self.checkpoint.due() and self.processes.is_first:
-                self.checkpoint.write(place)
             metric = place.history[-1].metric if place.history else None
             shown = "" if metric is None else f", {self.task.metric.name} {metric:.4f}"
+            whole = place.batch % self.training.accumulation == 0 or ended is not None
             yield Progress(place.done, num_steps, text + shown, ended)
+            if whole and self.checkpoint.due() and self.processes.is_first:
+                self.checkpoint.write(place)
 
     def _batch(self, batch: Any, place: Place, per_epoch: int, num_steps: int) -> float:
         """Learns from one batch; the weights move with every `accumulation`th, and with the last of an epoch."""
