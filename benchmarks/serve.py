@@ -43,7 +43,7 @@ HOME = Path(__file__).parents[1]
 RESULTS = HOME / "benchmarks/results"
 MODELS = HOME / "out/benchmarks/serve"
 CORES = sorted(os.sched_getaffinity(0))
-LENGTH, P99_MS = 128, 100.0
+LENGTH, P99_MS, PATIENCE_S = 128, 100.0, 120.0
 SERVERS = ("asyncio", "uvicorn", "starlette", "fastapi", "litserve", "ray")
 Row = dict[str, Any]
 
@@ -139,7 +139,7 @@ def one_by_one(address: Address, request: bytes, count: int) -> list[float]:
         assert all(one.status == 200 for one in pool.outcomes)
         return [one.latency_ms for one in pool.outcomes]
 
-    return asyncio.run(body())[count // 10 :]
+    return asyncio.run(asyncio.wait_for(body(), PATIENCE_S))[count // 10 :]
 
 
 def in_process(path: Path, target: Target, inputs: dict[str, Any], count: int) -> list[float]:
@@ -189,7 +189,10 @@ def overhead(short: bool, peers: str | None) -> Iterator[tuple[str, Callable[[],
 
 
 def peer(name: str, python: str, count: int) -> Row:
-    """The same tensor in and out through another server library, without batching, limits, metrics or logs."""
+    """The same tensor in and out through another server library, without batching, limits, metrics or logs.
+
+    Bytes in and out, save in LitServe, which reads JSON.
+    """
     script = Path(__file__).with_name("serve_peers.py")
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = ["taskset", "-c", str(CORES[0]), python, str(script), name, str(tiny())]
@@ -198,8 +201,9 @@ def peer(name: str, python: str, count: int) -> Row:
             assert child.stdout is not None
             port = next(int(line.split()[1]) for line in child.stdout if line.startswith("port "))
             until_open(port)
-            body = np.ones((1, 16), np.float32).tobytes()
-            kind = "content-type: application/octet-stream"
+            x = np.ones((1, 16), np.float32)
+            body = json.dumps({"x": x.tolist()}).encode() if name == "litserve" else x.tobytes()
+            kind = "content-type: application/json" if name == "litserve" else "content-type: application/octet-stream"
             head = f"POST /predict HTTP/1.1\r\nhost: t\r\n{kind}\r\ncontent-length: {len(body)}"
             address = Address("127.0.0.1", port, name)
             return {"http_ms": spread(one_by_one(address, head.encode() + b"\r\n\r\n" + body, count))}

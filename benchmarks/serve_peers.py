@@ -93,20 +93,19 @@ elif NAME == "fastapi":
     run_uvicorn(app)
 elif NAME == "litserve":
     import litserve
-    from fastapi import Request, Response
 
     class Api(litserve.LitAPI):
         def setup(self, device):
             self.session = ort.InferenceSession(FILE, options)
 
-        async def decode_request(self, request: Request):
-            return np.frombuffer(await request.body(), np.float32).reshape(-1, 16)
+        def decode_request(self, request):
+            return np.asarray(request["x"], np.float32)
 
         def predict(self, x):
             return self.session.run(None, {"x": x})[0]
 
         def encode_response(self, output):
-            return Response(output.tobytes())
+            return {"y": output.tolist()}
 
     if __name__ == "__main__":  # its workers import this file anew
         print("port", PORT, flush=True)

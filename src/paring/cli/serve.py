@@ -39,8 +39,12 @@ def serve(
         Path | None,
         typer.Option(help="An artifact that sees a share of the traffic of the first model and answers none."),
     ] = None,
-    fraction: Annotated[float, typer.Option(help="Share of the batches that the shadow sees.")] = 0.1,
-    margin: Annotated[float, typer.Option(help="Drop of the shadow that would be put up with.")] = 0.01,
+    canary: Annotated[
+        Path | None,
+        typer.Option(help="An artifact that answers a share of the first model's requests, until it is surely worse."),
+    ] = None,
+    fraction: Annotated[float, typer.Option(help="Share of the traffic of the shadow or canary.")] = 0.1,
+    margin: Annotated[float, typer.Option(help="Drop of the shadow or canary that would be put up with.")] = 0.01,
     token_file: Annotated[
         Path | None, typer.Option(help=f"File with the bearer token to ask for; else the variable {TOKEN}.")
     ] = None,
@@ -54,6 +58,7 @@ def serve(
 ) -> None:
     """Serves files by the Open Inference Protocol V2: batching, back-pressure, metrics, swap and drain."""
     from paring.serve.app import App
+    from paring.serve.canary import Canary
     from paring.serve.http import bound_socket, run_server
     from paring.serve.journal import Journal
     from paring.serve.limits import Limits
@@ -73,8 +78,10 @@ def serve(
     if ray is not None:
         from paring.serve.on_ray import Replica, run_on_ray
 
-        if shadow is not None:
-            raise SettingError("--shadow with --ray: each replica would compare a part of its own. Leave one away.")
+        if shadow is not None or canary is not None:
+            raise SettingError(
+                "--shadow or --canary with --ray: each replica would compare a part of its own. Leave one away."
+            )
         replica = Replica({name: path.resolve() for name, path in paths.items()}, choice, limits, instances, token, log)
         run_on_ray(
             replica, replicas_of(replicas), None if ray == "local" else ray, host, port, cores=threads * instances
@@ -87,6 +94,9 @@ def serve(
         if shadow is not None:
             compared = Shadow(open_model(shadow, choice), fraction, margin)
             models.add_shadow(next(iter(paths)), compared)
+        if canary is not None:
+            tried = Canary(open_model(canary, choice), limits, fraction, margin, instances)
+            models.add_canary(next(iter(paths)), tried)
         run_server(App(models, limits, metrics, journal, token), listener)
     finally:
         listener.close()

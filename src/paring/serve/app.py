@@ -23,7 +23,7 @@ from paring.serve.metrics import CONTENT_TYPE, Metrics
 from paring.serve.openapi import schema
 from paring.serve.reply import Reply, Send, error_reply, json_reply
 from paring.serve.repository import Repository, Slot, as_plain
-from paring.serve.shadow import Shadow, labels_of
+from paring.serve.shadow import labels_of
 
 Scope = Mapping[str, Any]
 Endpoint = Callable[["App", Slot, Receive, Mapping[bytes, bytes]], Awaitable[Reply]]
@@ -116,7 +116,7 @@ class App:
         if model.batchable and any(len(array) != asked.rows for array in asked.inputs.values()):
             raise RequestError(400, "inputs: all must have the same first dimension, the rows of the batch.")
         note |= {"rows": asked.rows} | ({"id": asked.id} if asked.id else {})
-        answer = await slot.queue.submit(asked.inputs, asked.rows, asked.id, asked.timeout_ms)
+        answer = await slot.answer(asked)
         self.metrics.waited.labels(slot.name).observe(answer.waited_s)
         note |= {
             "version": answer.version, "batch": answer.batch_rows,
@@ -178,19 +178,22 @@ async def _load(app: App, slot: Slot, receive: Receive, headers: Mapping[bytes, 
 
 
 async def _shadow(app: App, slot: Slot, receive: Receive, headers: Mapping[bytes, bytes]) -> Reply:
-    return json_reply({"version": _shadow_of(slot).model.version, **as_plain(_shadow_of(slot).seen())})
+    if slot.shadow is None:
+        raise RequestError(404, f"model {slot.name!r} has no shadow.")
+    return json_reply({"version": slot.shadow.model.version, **as_plain(slot.shadow.seen())})
+
+
+async def _canary(app: App, slot: Slot, receive: Receive, headers: Mapping[bytes, bytes]) -> Reply:
+    if slot.canary is None:
+        raise RequestError(404, f"model {slot.name!r} has no canary.")
+    return json_reply({"version": slot.canary.model.version, **as_plain(slot.canary.seen())})
 
 
 async def _labels(app: App, slot: Slot, receive: Receive, headers: Mapping[bytes, bytes]) -> Reply:
-    shadow = _shadow_of(slot)
+    if slot.shadow is None and slot.canary is None:
+        raise RequestError(404, f"model {slot.name!r} has no shadow and no canary.")
     pairs = labels_of(read_object(await read_body(receive, headers, app.limits)))
-    return json_reply({"matched": sum(shadow.label(one, label) for one, label in pairs), "given": len(pairs)})
-
-
-def _shadow_of(slot: Slot) -> Shadow:
-    if slot.shadow is None:
-        raise RequestError(404, f"model {slot.name!r} has no shadow.")
-    return slot.shadow
+    return json_reply({"matched": sum(slot.label(one, label) for one, label in pairs), "given": len(pairs)})
 
 
 def _health(app: App) -> Reply:
@@ -256,6 +259,7 @@ ENDPOINTS: Mapping[str, tuple[str, Endpoint]] = {
     "config": ("GET", _config),
     "infer": ("POST", _infer),
     "shadow": ("GET", _shadow),
+    "canary": ("GET", _canary),
     "labels": ("POST", _labels),
 }
 CONTROLS: Mapping[str, tuple[str, Endpoint]] = {"load": ("POST", _load)}

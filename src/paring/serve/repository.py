@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from paring.errors import EngineError, ParingError, RequestError, SettingError
-from paring.serve.batcher import Batcher
+from paring.serve.batcher import Answer, Batcher
+from paring.serve.canary import Canary, Tried
+from paring.serve.decode import InferRequest
 from paring.serve.journal import Journal
 from paring.serve.limits import Limits
 from paring.serve.metrics import Metrics
@@ -33,7 +35,18 @@ class Slot:
     seen: tuple[object, ...]
     queue: Batcher = field(init=False)
     shadow: Shadow | None = None
+    canary: Canary | None = None
     refused: str | None = None  # why the newest file was not taken
+
+    async def answer(self, asked: InferRequest) -> Answer:
+        """The answer to one request, by the canary if there is one and it is drawn. Raises RequestError."""
+        what = asked.inputs, asked.rows, asked.id, asked.timeout_ms
+        return await (self.queue.submit(*what) if self.canary is None else self.canary.submit(self.queue, *what))
+
+    def label(self, request_id: str, label: int) -> bool:
+        """A late label; whether the shadow or the canary still knew the answer."""
+        told = [one.label(request_id, label) for one in (self.shadow, self.canary) if one is not None]
+        return any(told)
 
 
 class Repository:
@@ -105,13 +118,27 @@ class Repository:
         )
         self.journal("shadowed", model=name, version=shadow.model.version, fraction=shadow.fraction)
 
+    def add_canary(self, name: str, canary: Canary) -> None:
+        """Lets `canary` answer a share of what `name` is asked. Raises EngineError if it takes other tensors."""
+        slot = self.slots[name]
+        if not canary.model.same_interface(slot.model):
+            raise EngineError(f"--canary: it takes or gives other tensors than {name!r}, so it cannot answer for it.")
+        slot.canary = canary
+        self.metrics.watch(
+            "paring_canary_withdrawn", "1 once the canary was taken back.", name, lambda: float(canary.withdrawn)
+        )
+        self.journal("canary", model=name, version=canary.model.version, fraction=canary.fraction)
+
     def close(self) -> None:
-        """Ends every queue's threads, and says what came of each shadow."""
+        """Ends every queue's threads, and says what came of each shadow and canary."""
         for slot in self:
             slot.queue.close()
             if slot.shadow is not None:
                 slot.shadow.close()
                 self.journal("shadow", model=slot.name, **as_plain(slot.shadow.seen()))
+            if slot.canary is not None:
+                slot.canary.close()
+                self.journal("tried", model=slot.name, **as_plain(slot.canary.seen()))
 
     def _refuse(self, slot: Slot, seen: tuple[object, ...], reason: str) -> None:
         slot.seen, slot.refused = seen, reason
@@ -144,7 +171,7 @@ def named_paths(texts: list[str]) -> dict[str, Path]:
     return found
 
 
-def as_plain(seen: Seen) -> dict[str, Any]:
+def as_plain(seen: Seen | Tried) -> dict[str, Any]:
     """As JSON has it: what is not a finite number becomes null."""
     return {key: _plain(value) for key, value in asdict(seen).items()}
 
