@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from paring.errors import EngineError, SettingError
-from paring.traffic.client import closed_loop, run_rung
+from paring.traffic.client import Pool, closed_loop, run_rung
 from paring.traffic.figure import figure
 from paring.traffic.ladder import climb, holds
 from paring.traffic.plan import Outcome, arrivals, rung
@@ -107,3 +109,20 @@ def test_mistakes(server: Served, tmp_path: Path) -> None:
         request_for(address, {"z": (1,)})
     call = paring_in(tmp_path, "load", "file.onnx", server.url)
     assert call.code == 2 and "Load files and addresses apart" in call.only_line
+
+
+def test_a_connection_that_the_server_gave_up_is_no_answer(tmp_path: Path) -> None:
+    with serving(limits={"head_timeout_s": 0.05}, linear=linear(tmp_path / "linear.onnx")) as server:
+        address = address_of(server.url)
+
+        async def asked() -> list[int]:
+            pool = Pool(address, request_for(address, {}), time.perf_counter())
+            await pool.warm(2)
+            await asyncio.sleep(0.3)  # the server says 408 to both
+            pool.fire(0.3)
+            while not pool.outcomes:
+                await asyncio.sleep(0.01)
+            await pool.close()
+            return [one.status for one in pool.outcomes]
+
+        assert asyncio.run(asked()) == [200]

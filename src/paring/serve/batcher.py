@@ -2,7 +2,7 @@
 
 All state belongs to the event loop; only `Model.run` happens on other threads. A batch holds requests of one shape.
 While the model is busy requests gather; when it is free, the oldest goes with all that fit beside it, at once or after
-`batch_delay_ms`.
+`batch_delay_ms`. How many fit is learned (`Pace`), up to `max_batch`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from paring.engines.protocol import Array
 from paring.errors import EngineError, RequestError
 from paring.serve.limits import Limits
 from paring.serve.model import Model
+from paring.serve.pace import Key, Pace
 
 MARGIN = 0.8  # of the time-out: what the estimate of the wait may reach before a request is refused
 SMOOTH = 0.1  # weight of the newest batch in the estimate of the time a row takes
-Key = tuple[object, ...]
 Arrays = Mapping[str, Array]
 
 
@@ -81,6 +81,7 @@ class Batcher:
 
     def __post_init__(self) -> None:
         self._free = self.instances
+        self._pace = Pace(self.limits.max_batch)
         self._threads = ThreadPoolExecutor(self.instances, thread_name_prefix="model")
 
     async def submit(self, inputs: Arrays, rows: int, request_id: str = "", timeout_ms: float | None = None) -> Answer:
@@ -132,7 +133,7 @@ class Batcher:
                 self._start(batch)
 
     def _is_ready(self, queue: deque[_Waiting], since: float) -> bool:
-        return queue[0].arrived <= since or sum(one.rows for one in queue) >= self.limits.max_batch
+        return queue[0].arrived <= since or sum(one.rows for one in queue) >= self._pace.size(self._key(queue[0]))
 
     def _again(self) -> None:
         self._timer = None
@@ -147,8 +148,8 @@ class Batcher:
         """The first of the queue and what fits beside it; those that expired while waiting are dropped."""
         batch: list[_Waiting] = []
         rows = 0
-        together = self.current().batchable
-        while queue and (not batch or (together and rows + queue[0].rows <= self.limits.max_batch)):
+        most = self._pace.size(self._key(queue[0])) if self.current().batchable else 1
+        while queue and (not batch or rows + queue[0].rows <= most):
             one = queue.popleft()
             self.waiting_rows -= one.rows
             if not one.future.done():
@@ -180,6 +181,7 @@ class Batcher:
 
     def _answer(self, batch: list[_Waiting], ran: Ran, model: Model, started: float) -> None:
         pace = ran.seconds / ran.rows
+        self._pace.saw(self._key(batch[0]), ran.rows, ran.seconds)
         self.seconds_per_row += (SMOOTH if self.seconds_per_row else 1.0) * (pace - self.seconds_per_row)
         first = 0
         for one in batch:

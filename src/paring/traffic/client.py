@@ -86,7 +86,8 @@ class Pool:
         task.add_done_callback(self.opening.discard)
 
     def answered(self, connection: Connection, status: int, *, closes: bool) -> None:
-        assert connection.due is not None
+        if connection.due is None:
+            return  # nobody asked: the server says that it closes a connection which rested too long
         at_s, due = connection.due
         connection.due = None
         self.outcomes.append(Outcome(at_s, (time.perf_counter() - due) * 1e3, status))
