@@ -125,6 +125,26 @@ def test_a_sweep_over_blocks_takes_forwards_in_proportion_to_depth() -> None:
     assert max(counts[f"blocks.{i}"] for i in range(1, 20)) <= 1 + 3 * (2 + 1 + 1)
 
 
+def test_going_back_starts_over_and_goes_on_from_there() -> None:
+    torch.manual_seed(0)
+    model = Encoder(20).eval()
+    counts: Counter[str] = Counter()
+    handles = [
+        module.register_forward_pre_hook(lambda _m, _a, name=name: counts.update([name]))
+        for name, module in model.named_modules()
+    ]
+    sweep = Sweep(model, data(), "test")
+    order = sweep.order(linears(model))
+    found: dict[str, list[Tensor]] = {layer: [] for layer in order}
+    for layer in (*order, *order):
+        sweep.inputs(layer, lambda x, layer=layer: found[layer].append(x.clone()))
+    for handle in handles:
+        handle.remove()
+    assert max(counts[f"blocks.{i}"] for i in range(20)) <= 1 + 2 * 3 * (2 + 1 + 1)
+    for layer, seen in found.items():
+        assert torch.equal(torch.cat(seen), by_full_forward(model, layer).repeat(2, *[1] * (seen[0].ndim - 1)))
+
+
 def test_a_row_is_found_only_where_nothing_else_changes() -> None:
     blocks, _ = find_blocks(Encoder(4), data()[0][0])
     assert blocks is not None and blocks.names == (*(f"blocks.{i}" for i in range(4)), "head")

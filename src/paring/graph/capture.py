@@ -108,10 +108,10 @@ class Sweep:
             call(self._model, inputs)
 
     def _go_to(self, block: int) -> bool:
-        """Brings the cache to the inputs of `block`; False where it cannot go back, or the blocks do not hold."""
-        if self._at < 0:
+        """Brings the cache to the inputs of `block`, from the start again where it is past; False without blocks."""
+        if block < self._at or self._at < 0:
             self._record()
-        if self._blocks is None or block < self._at:
+        if self._blocks is None:
             return False
         while self._at < block:
             module = submodule(self._model, self._blocks.names[self._at])
@@ -125,6 +125,7 @@ class Sweep:
     def _record(self) -> None:
         """One pass over the data: the inputs of the first block, and what the later ones take besides the stream."""
         assert self._blocks is not None
+        self._cached, self._extras = [], []
         for inputs, _ in self._data:
             rows = self._rows_of(inputs, self._blocks.names)
             if rows is None:  # this batch takes another way through the model
