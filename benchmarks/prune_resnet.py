@@ -1,0 +1,115 @@
+"""The rows of ResNet-56: ours and Torch-Pruning's at equal MACs, without training and after three epochs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
+
+import torch
+from prune_peer import Peer
+from torch import nn
+
+from paring.core.edit import Declined
+from paring.core.recipe import Pass
+from paring.core.task import Task
+from paring.distill.response import Response
+from paring.finetune import Finetune
+from paring.graph.groups import ChannelGroup
+from paring.graph.unit_scores import Scores, unit_scores
+from paring.measure.macs import macs
+from paring.prune.channels import Channels
+from paring.quantize.static import Static
+
+FACTORS = (2, 2.5, 4)
+OURS = {
+    "obs": Channels(importance="obs", scope="global"),
+    "taylor": Channels(importance="taylor", scope="global"),
+    "l2": Channels(importance="l2", scope="layer"),
+    "activation": Channels(importance="activation", scope="global"),
+}
+PEERS = [Peer(importance, scope) for importance in ("magnitude", "taylor") for scope in ("global", "local")]  # type: ignore[arg-type]
+RECOVERY = Finetune(epochs=3, learning_rate=1e-3, objective=Response(temperature=4.0, alpha=0.9), precision="bf16")
+BEST = ("obs", Peer("taylor", "global", reestimate=True))  # by validation at 2.5x
+
+Made = dict[str, Any]
+Prune = Callable[[str, tuple[Pass, ...]], Made]
+Judge = Callable[[str, nn.Module], Made]
+
+
+def jobs(task_of: Callable[[], Task], prune: Prune, judge: Judge) -> dict[str, Callable[[], Made]]:
+    """Row name -> what makes it."""
+    rows: dict[str, Callable[[], Made]] = {"resnet: dense": partial(prune, "resnet: dense", ())}
+    for factor in FACTORS:
+        for name in OURS:
+            key = f"resnet: {factor}x, ours, {name}"
+            rows[key] = partial(_ours, task_of, prune, key, name, factor)
+        for peer in PEERS:
+            for one in (peer, replace(peer, reestimate=True)):
+                key = f"resnet: {factor}x, {_named(one)}"
+                rows[key] = partial(_peer, task_of, judge, key, one, factor)
+    ours, peer = BEST
+    for key, rest in (("recovered", (RECOVERY,)), ("recovered, int8", (RECOVERY, Static()))):
+        full = f"resnet: 2.5x, ours, {ours}, {key}"
+        rows[full] = partial(_ours, task_of, prune, full, ours, 2.5, rest)
+    full = f"resnet: 2.5x, {_named(peer)}, recovered"
+    rows[full] = partial(_peer, task_of, judge, full, peer, 2.5, RECOVERY)
+    return rows
+
+
+def _named(peer: Peer) -> str:
+    return f"torch-pruning, {peer.importance} {peer.scope}{' + norms' if peer.reestimate else ''}"
+
+
+def _ours(
+    task_of: Callable[[], Task], prune: Prune, key: str, name: str, factor: float, rest: tuple[Pass, ...] = ()
+) -> Made:
+    task, step = task_of(), OURS[name]
+    ratio = _ratio(step, task, macs(task.model, task.example_inputs) / factor)
+    return prune(key, (replace(step, pruning_ratio=ratio), *rest))
+
+
+@cache
+def _scene(step: Channels, task: Task) -> tuple[list[ChannelGroup], Scores]:
+    groups = [group for group in step.groups(copy.deepcopy(task.model), task) if isinstance(group, ChannelGroup)]
+    return groups, unit_scores(task.model, groups, step.importance, task, step.name)
+
+
+def _ratio(step: Channels, task: Task, most: float) -> float:
+    """The least pruning ratio that leaves at most so many MACs, to a thousandth."""
+    groups, scored = _scene(step, task)
+    low, high = 0, 999
+    while high - low > 1:
+        middle = (low + high) // 2
+        model = copy.deepcopy(task.model).eval()
+        trial = replace(step, pruning_ratio=middle / 1000, reconstruct=False, reestimate=False, on_unsupported="skip")
+        emptied = False
+        for done in trial._cut(model, task, groups, [u for u in scored.units if not isinstance(u, str)], scored):
+            if isinstance(done, Declined):
+                emptied |= done.reason.startswith("pruning_ratio")
+            elif hasattr(done, "apply"):
+                model = done.apply(model)
+        if not emptied and macs(model, task.example_inputs) > most:
+            low = middle
+        else:
+            high = middle
+    return high / 1000
+
+
+def _peer(
+    task_of: Callable[[], Task],
+    judge: Judge,
+    key: str,
+    peer: Peer,
+    factor: float,
+    recovery: Finetune | None = None,
+) -> Made:
+    task = task_of()
+    model = peer.run(task, macs(task.model, task.example_inputs) / factor)
+    if recovery is not None:
+        torch.manual_seed(task.seed)
+        for _ in recovery.run(model, task):
+            pass
+    return judge(key, model) | {"recipe": [str(peer), *([str(recovery)] if recovery else [])]}
