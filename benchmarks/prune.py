@@ -141,8 +141,8 @@ def jobs(part: str) -> dict[str, Job]:
     """Row name -> what makes it."""
     if part == "cost":
         return cost()
-    if part == "resnet":
-        return resnet_jobs(lambda: subject_of(part, 0).task, partial(pruned, part, 0), partial(judged, part, 0))
+    if part.startswith("resnet"):
+        return resnet_jobs(part, lambda: subject_of(part, 0).task, partial(pruned, part, 0), partial(judged, part, 0))
     return {
         (key := f"{part}: {name}, seed {seed}"): partial(pruned, part, seed, key, passes)
         for seed in range(SEEDS[part])

@@ -7,6 +7,12 @@ from typing import Any
 
 Row = dict[str, Any]
 COMMAND = "OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 python benchmarks/prune.py"
+RESNET = (
+    "The public net trained on these JPEGs until validation is flat; every drop is against that. 512 training images "
+    "calibrate; nothing trains unless the row says so. Torch-Pruning 1.6.1 runs as its reproduction script does: 400 "
+    'small steps until the MACs are few enough, classifier left alone; "+ norms" measures its batch norms anew, which '
+    "it does not do itself."
+)
 TITLES = {
     "wide": (
         "Zeros in a fully connected net (784-512-256-128-10 on MNIST)",
@@ -20,13 +26,8 @@ TITLES = {
         "from the net before, in the row of three rounds after each of them. Zero pruning stands beside it: its file "
         "is as long as before until it is coded.",
     ),
-    "resnet": (
-        "ResNet-56 on CIFAR-10 as JPEGs",
-        "The public net trained on these JPEGs until validation is flat; every drop is against that. 512 training "
-        "images calibrate; nothing trains unless the row says so. Torch-Pruning 1.6.1 runs as its reproduction script "
-        'does (400 small steps until the MACs are few enough, classifier left alone); "+ norms" measures its batch '
-        "norms anew, which it does not do itself.",
-    ),
+    "resnet56": ("ResNet-56 on CIFAR-10 as JPEGs", RESNET),
+    "resnet20": ("ResNet-20 on CIFAR-10 as JPEGs", RESNET),
     "encoder": (
         "MiniLM-L6 on SST-2, without training",
         "512 training phrases calibrate. Selected on 2,000 phrases of dev; test is GLUE's 872 sentences.",

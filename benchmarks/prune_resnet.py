@@ -1,4 +1,4 @@
-"""The rows of ResNet-56: ours and Torch-Pruning's at equal MACs, without training and after three epochs."""
+"""The rows of the ResNets: ours and Torch-Pruning's at equal MACs, without training and after three epochs."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ Prune = Callable[[str, tuple[Pass, ...]], Made]
 Judge = Callable[[str, nn.Module], Made]
 
 
-def jobs(task_of: Callable[[], Task], prune: Prune, judge: Judge) -> dict[str, Callable[[], Made]]:
+def jobs(part: str, task_of: Callable[[], Task], prune: Prune, judge: Judge) -> dict[str, Callable[[], Made]]:
     """Row name -> what makes it."""
-    rows: dict[str, Callable[[], Made]] = {"resnet: dense": partial(prune, "resnet: dense", ())}
+    rows: dict[str, Callable[[], Made]] = {f"{part}: dense": partial(prune, f"{part}: dense", ())}
     for factor in FACTORS:
         for name in OURS:
-            key = f"resnet: {factor}x, ours, {name}"
+            key = f"{part}: {factor}x, ours, {name}"
             rows[key] = partial(_ours, task_of, prune, key, name, factor)
         for peer in PEERS:
             for one in (peer, replace(peer, reestimate=True)):
-                key = f"resnet: {factor}x, {_named(one)}"
+                key = f"{part}: {factor}x, {_named(one)}"
                 rows[key] = partial(_peer, task_of, judge, key, one, factor)
     ours, peer = BEST
     for key, rest in (("recovered", (RECOVERY,)), ("recovered, int8", (RECOVERY, Static()))):
-        full = f"resnet: 2.5x, ours, {ours}, {key}"
+        full = f"{part}: 2.5x, ours, {ours}, {key}"
         rows[full] = partial(_ours, task_of, prune, full, ours, 2.5, rest)
-    full = f"resnet: 2.5x, {_named(peer)}, recovered"
+    full = f"{part}: 2.5x, {_named(peer)}, recovered"
     rows[full] = partial(_peer, task_of, judge, full, peer, 2.5, RECOVERY)
     return rows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from images import tuned
@@ -41,9 +42,9 @@ def wide(seed: int) -> Subject:
     return Subject(task, task)
 
 
-def resnet56(seed: int) -> Subject:
-    """The public ResNet-56 trained on these JPEGs until it is flat; calibrated on 512 training images."""
-    task = replace(tuned("resnet56"), seed=seed)
+def resnet(depth: int, seed: int) -> Subject:
+    """The public ResNet trained on these JPEGs until it is flat; calibrated on 512 training images."""
+    task = replace(tuned(f"resnet{depth}"), seed=seed)
     return Subject(task, task)
 
 
@@ -54,5 +55,10 @@ def encoder(seed: int) -> Subject:
 
 
 SUBJECTS: dict[str, Callable[[int], Subject]] = {
-    "wide": wide, "units": wide, "resnet": resnet56, "encoder": encoder, "movement": encoder,
-}  # fmt: skip
+    "wide": wide,
+    "units": wide,
+    "resnet20": partial(resnet, 20),
+    "resnet56": partial(resnet, 56),
+    "encoder": encoder,
+    "movement": encoder,
+}
