@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from paring.errors import SettingError, ShapeError
-from paring.numerics.off_policy import doubly_robust, inverse_propensity, ridge
+from paring.numerics.off_policy import doubly_robust, inverse_propensity
 
 PROPENSITY = np.array([0.2, 0.5, 0.3])
 MEAN = np.array([[1.0, 4.0, 2.0], [3.0, 0.0, 5.0], [0.5, 2.5, -1.0], [7.0, 1.0, 1.0]])  # reward by customer and arm
@@ -54,13 +54,6 @@ def test_a_good_foretelling_narrows_the_estimate() -> None:
         assert abs(terms.mean() - truth) < 4 * terms.std() / np.sqrt(20_000)
 
 
-def test_ridge_is_the_least_squares_of_the_augmented_rows() -> None:
-    rng = np.random.default_rng(2)
-    X, y = rng.normal(size=(30, 5)), rng.normal(size=30)
-    more = np.concatenate([X, np.sqrt(3.0) * np.eye(5)]), np.concatenate([y, np.zeros(5)])
-    assert ridge(X, y, 3.0) == pytest.approx(np.linalg.lstsq(*more, rcond=None)[0])
-
-
 def test_what_does_not_fit_is_refused() -> None:
     reward, arms = np.ones(4), np.zeros(4, int)
     with pytest.raises(ShapeError, match="alike"):
@@ -71,7 +64,3 @@ def test_what_does_not_fit_is_refused() -> None:
         inverse_propensity(reward, arms, POLICY, np.array([0.5, 0.5]))
     with pytest.raises(ShapeError, match="foretold"):
         doubly_robust(reward, arms, POLICY, PROPENSITY, MEAN[:, :2])
-    with pytest.raises(SettingError, match="penalty"):
-        ridge(MEAN, reward, 0.0)
-    with pytest.raises(ShapeError, match="ridge"):
-        ridge(MEAN, reward[:3], 1.0)

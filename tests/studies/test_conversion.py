@@ -12,19 +12,20 @@ import pytest
 import torch
 
 from paring.core.stream import drain
+from paring.core.task import outputs_and_targets
 from paring.data.made_log import NOTHING, made_log, made_log_rate
 from paring.errors import SettingError, UnknownNameError
 from paring.studies import conversion, logs
 from paring.studies.conversion import conversion_study, recipes
 from paring.studies.folds import Answers
-from paring.studies.logs import STAND_IN, csv_log, log_fold
+from paring.studies.logs import STAND_IN, calibrated, csv_log, log_fold
 from paring.studies.nets import LeanConversionNet, WideDeepNet
 from paring.studies.rates import rate_figures
 from paring.studies.returns import COST, Replay, policy_of, returns_sheet, verdict
 from paring.studies.study import run_study
 from tests.runs import SHORT
 
-TINY = replace(STAND_IN, load=lambda data: made_log(500), epochs=1)
+TINY = replace(STAND_IN, load=lambda data: made_log(500), epochs=1, teacher_epochs=1)
 NO_DATA = {"PARING_DATA": "/nowhere", "XDG_CACHE_HOME": "/nowhere"}
 
 
@@ -146,6 +147,15 @@ def test_folds_share_no_row_and_are_scaled_by_their_training_rows() -> None:
     assert not set(fold.train.tolist()) & set(fold.test.tolist()) and len(fold.train) == 300
     assert fold.inputs(fold.train)[1].mean(0).abs().max() < 1e-5
     assert fold.rate == pytest.approx(float(made_log(500).targets["visit"][fold.train].mean()))
+
+
+def test_a_calibrated_teacher_predicts_the_total_of_validation_and_ranks_as_before() -> None:
+    task = log_fold(TINY, made_log(500), 0).task
+    moved = calibrated(task)
+    before, counts = outputs_and_targets(task, task.model, task.validation)
+    after, _ = outputs_and_targets(moved, moved.model, moved.validation)
+    assert after.exp().sum().item() == pytest.approx(counts.sum().item(), rel=1e-4)
+    assert (after - before).std() < 1e-5 and (after - before).abs().mean() > 1e-3
 
 
 def test_a_csv_of_ones_own_is_a_log(tmp_path: Path) -> None:

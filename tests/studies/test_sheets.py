@@ -72,8 +72,14 @@ def test_a_look_is_taken_once_for_the_same_recipes(tmp_path: Path) -> None:
         return Looked((SHEET,), {"a": {"rates": {"kept": [99.0, 98.0, 100.0]}}})
 
     recipes = [Recipe((Static(),), "int8")]
-    first, again = (drain(kept(tmp_path, recipes, look)) for _ in range(2))
+    first, again = (drain(kept(tmp_path, "look", recipes, look)) for _ in range(2))
     assert taken == [1]
     assert again.sheets[0].texts() == first.sheets[0].texts() and again.more == first.more
-    drain(kept(tmp_path, [*recipes, Recipe((Static(num_bits=4),))], look))
-    assert taken == [1, 1]
+    drain(kept(tmp_path, "look", [*recipes, Recipe((Static(num_bits=4),))], look))
+    drain(kept(tmp_path, "look of 5 folds", recipes, look))
+    assert taken == [1, 1, 1]
+
+
+def test_two_looks_join_what_they_know_of_a_row() -> None:
+    both = Looked((SHEET,), {"a": {"x": 1, "y": 1}}) | Looked((), {"a": {"y": 2}, "b": {"z": 3}})
+    assert both.sheets == (SHEET,) and both.more == {"a": {"x": 1, "y": 2}, "b": {"z": 3}}

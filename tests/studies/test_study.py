@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,15 @@ from paring import Recipe, Task
 from paring.core.edit import Progress
 from paring.core.stream import drain
 from paring.errors import UnknownNameError
+from paring.finetune import Finetune
+from paring.prune.channels import Channels
 from paring.prune.magnitude import Magnitude
 from paring.quantize.static import Static
 from paring.studies.conversion import conversion_study
+from paring.studies.layers_look import epochs, ways, zeros
 from paring.studies.mnist import mnist_study
+from paring.studies.movies import movies_study
+from paring.studies.size import size_study
 from paring.studies.study import Claim, Part, Study, StudyResult, run_study
 from paring.studies.text import text_study
 from tests.runs import SHORT, tiny_task
@@ -86,6 +92,7 @@ def test_a_second_run_repeats_nothing(out: tuple[Path, StudyResult]) -> None:
 
 def test_every_claim_of_the_shipped_studies_names_a_row_that_is_run() -> None:
     for study in (
+        *(made(quick=quick) for made in (size_study, movies_study) for quick in (True, False)),
         *(mnist_study(quick=True), mnist_study(), text_study(quick=True), text_study()),
         *(conversion_study(quick=quick, logs=("online-shoppers", "hillstrom")) for quick in (True, False)),
     ):
@@ -95,6 +102,28 @@ def test_every_claim_of_the_shipped_studies_names_a_row_that_is_run() -> None:
             for name in (part.names.get("baseline", "baseline"), *(str(recipe) for recipe in part.recipes))
         }
         assert {claim.row for claim in study.claims} <= rows
+
+
+def test_looks_show_zeros_layer_by_layer_and_every_epoch(tmp_path: Path) -> None:
+    recipes = (
+        Recipe((Magnitude(sparsity=0.5), Finetune(epochs=2)), "zeros"),
+        Recipe((Channels(pruning_ratio=0.5),), "narrow"),
+    )
+    looks = {"zeros": zeros, "epochs": epochs, "ways": partial(ways, ("zeros", "narrow"))}
+    part = Part("a part", prepared, recipes, {"baseline": "dense"}, looks)
+    result = drain(run_study(Study("made-up", "Made up", "About.", (part,)), tmp_path, SHORT))
+    *layers, whole = result.sheets["a part zeros"].rows
+    assert [row["layer"] for row in layers] == ["0", "2"] and whole["layer"] == "all"
+    assert whole["weights"] == 8 * 16 + 16 * 3 == sum(row["weights"] for row in layers)
+    assert whole["nonzeros"] == whole["weights"] // 2 and whole["factor"] == pytest.approx(2)
+    rows = 16 + 3 + 2  # row starts of both layers
+    assert whole["dense"] == 4 * whole["weights"] and whole["csr"] == 8 * whole["nonzeros"] + 4 * rows
+    assert whole["values"] == 4 * whole["nonzeros"] < whole["csr"]
+    assert [(row["name"], row["epoch"]) for row in result.sheets["a part epochs"].rows] == [("zeros", 1), ("zeros", 2)]
+    first, second = result.sheets["a part ways"].rows
+    assert first["file"] == pytest.approx(1, abs=0.05) and second["file"] > 1.1
+    assert second["params"] < first["params"]
+    assert (tmp_path / "other_figures" / "a part zeros.csv").is_file()
 
 
 def test_an_unknown_study_names_the_nearest() -> None:

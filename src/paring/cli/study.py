@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from paring.studies.study import Study
 
-NAMES = ("mnist", "text", "conversion")
+NAMES = ("mnist", "text", "conversion", "movies", "size")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Asked:
     logs: tuple[str, ...] = ()
     csv: Path | None = None
     schema: Path | None = None
+    model: str | None = None
 
     def refuse(self, study: str, *options: str) -> None:
         """Raises SettingError for an option that this study has no use for."""
@@ -55,6 +56,13 @@ def study(
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="conversion: a log of your own, with --schema.")] = None,
     schema: Annotated[Path | None, typer.Option(help="YAML that names label, categories and numbers of --csv.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="text: a folder with a saved classifier and its tokenizer, or a name when online."),
+    ] = None,
+    launcher: Annotated[
+        str | None, typer.Option(help="Run this study as a batch job instead: sbatch, slurm (submitit) or local.")
+    ] = None,
     engine: Engines = None,
     threads: Threads = 1,
     batch: BatchSize = 1,
@@ -64,8 +72,13 @@ def study(
     from paring.cli.render import console, follow, results_table
     from paring.studies.study import run_study
 
-    made = study_of(name, Asked(data, quick, seed, seeds, tuple(log or ()), csv, schema))
+    made = study_of(name, Asked(data, quick, seed, seeds, tuple(log or ()), csv, schema, model))
     folder = out or Path(f"out/study-{name}")
+    if launcher is not None:
+        from paring.cli.launch import launch
+
+        console.print(launch(launcher, sys.argv[1:], folder, threads=threads), soft_wrap=True)
+        return
     command = "paring " + shlex.join(sys.argv[1:])
     result = follow(run_study(made, folder, bench_of(engine, "cpu", threads, batch), command), quiet=as_json)
     if as_json:
@@ -95,18 +108,28 @@ def study_of(name: str, asked: Asked) -> Study:
     if name == "mnist":
         from paring.studies.mnist import mnist_study
 
-        asked.refuse(name, "seeds", "logs", "csv", "schema")
+        asked.refuse(name, "seeds", "logs", "csv", "schema", "model")
         return mnist_study(asked.data, quick=asked.quick, seed=asked.seed)
     if name == "text":
         from paring.studies.text import text_study
 
         asked.refuse(name, "seeds", "logs", "csv", "schema")
-        return text_study(asked.data, quick=asked.quick, seed=asked.seed)
+        return text_study(asked.data, quick=asked.quick, seed=asked.seed, model=asked.model)
     if name == "conversion":
         from paring.studies.conversion import conversion_study
 
-        asked.refuse(name, "seed")
+        asked.refuse(name, "seed", "model")
         return conversion_study(
             asked.data, quick=asked.quick, seeds=asked.seeds, logs=asked.logs, csv=asked.csv, schema=asked.schema
         )
+    if name == "movies":
+        from paring.studies.movies import movies_study
+
+        asked.refuse(name, "seeds", "logs", "csv", "schema", "model")
+        return movies_study(asked.data, quick=asked.quick, seed=asked.seed)
+    if name == "size":
+        from paring.studies.size import size_study
+
+        asked.refuse(name, "seeds", "logs", "csv", "schema", "model")
+        return size_study(asked.data, quick=asked.quick, seed=asked.seed)
     raise UnknownNameError("study", name, NAMES, "study")

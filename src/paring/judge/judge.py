@@ -168,20 +168,21 @@ def _reference(
 
 
 def _openers(path: Path, targets: tuple[Target, ...], example: Inputs) -> dict[str, Callable[[], Runner]]:
-    return {str(target): partial(_runner, path, target, example) for target in targets}
+    return {str(target): partial(timed_runner, path, target, example) for target in targets}
 
 
 def _baseline_openers(
     reference: _Reference, task: Task, bench: Bench, example: Inputs
 ) -> dict[str, Callable[[], Runner]]:
-    opener = partial(_runner, reference.path, reference.target, example)
+    opener = partial(timed_runner, reference.path, reference.target, example)
     openers: dict[str, Callable[[], Runner]] = {BASE: opener, AGAIN: opener}
     if "torch" in bench.engines:
         openers[EAGER] = partial(_eager_runner, task, copy.deepcopy(task.model), bench, example)
     return openers
 
 
-def _runner(path: Path, target: Target, example: Inputs) -> Runner:
+def timed_runner(path: Path, target: Target, example: Inputs) -> Runner:
+    """One call of the file on these inputs, prepared. Raises EngineError."""
     session: Session = open_session(path, target)
     inputs = file_inputs(session, example)
     if target.static_shapes:

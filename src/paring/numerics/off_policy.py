@@ -43,19 +43,6 @@ def doubly_robust(reward_N: Floats, arms_N: Ints, policy_N: Ints, propensity_A: 
     return foretold_NA[rows, policy_N] + np.where(arms_N == policy_N, error, 0.0)
 
 
-def ridge(X_NF: Floats, y_N: Floats, penalty: float) -> Floats:
-    """Coefficients (features,) of least `|X w - y|^2 + penalty |w|^2`.
-
-    Raises: ShapeError for lengths that differ, SettingError unless the penalty is above 0.
-    """
-    if X_NF.ndim != 2 or len(X_NF) != len(y_N):
-        raise ShapeError(f"ridge: X is {X_NF.shape}, y {y_N.shape}; X must be (n, features) and y (n,).")
-    if penalty <= 0:
-        raise SettingError(f"ridge: penalty is {penalty}; it must be above 0.")
-    gram = X_NF.T @ X_NF + penalty * np.eye(X_NF.shape[1])
-    return np.asarray(np.linalg.solve(gram, X_NF.T @ y_N), np.float64)
-
-
 def _check(reward_N: Floats, arms_N: Ints, policy_N: Ints, propensity_A: Floats) -> None:
     if not reward_N.shape == arms_N.shape == policy_N.shape or reward_N.ndim != 1:
         raise ShapeError(

@@ -21,7 +21,7 @@ from paring.quantize.static import Static
 from paring.student.use import Use
 from paring.studies.conversion_claims import charts, claims
 from paring.studies.folds import out_of_fold
-from paring.studies.logs import FOLDS, LOGS, STAND_IN, Fold, Log, csv_log, log_fold
+from paring.studies.logs import FOLDS, LOGS, STAND_IN, Fold, Log, calibrated, csv_log, log_fold
 from paring.studies.nets import LeanConversionNet, WideDeepNet
 from paring.studies.rates import rate_figures, rate_sheet
 from paring.studies.returns import replay_of, returns_sheet
@@ -41,7 +41,8 @@ TWINS = {
 SERVER_MS = {True: 2_000, False: 5_000}  # of a quick run, of a full one
 QUICK = ("online-shoppers", "hillstrom")
 ABOUT = (
-    "A wide-and-deep teacher (a table a column, 512-256, Poisson log loss); a student of one table and 48-24, alone "
+    "A wide-and-deep teacher (a table a column, 512-256, Poisson log loss), stopped where validation says and its "
+    "predicted total set by validation too; a student of one table and 48-24, alone "
     "and distilled by answers and by what the teacher sees inside; integers after training; channels pruned; all of it "
     "together. Latency is that of one prediction."
 )
@@ -88,31 +89,39 @@ def _logs(names: Sequence[str], data: Path | None, named: bool) -> tuple[Log, ..
 
 
 def _part(log: Log, data: Path | None, num_folds: int, quick: bool) -> Part:
-    training = Training(epochs=log.epochs, learning_rate=log.teacher_rate, weight_decay=1e-2, warmup=0.05)
+    training = Training(log.teacher_epochs, 1e-3, 1e-2, warmup=0.05, early_stop=2)
 
     @cache
     def fold_of(seed: int) -> Fold:
         return log_fold(log, log.load(data), seed, WideDeepNet, LeanConversionNet)
 
     def prepared() -> Generator[Progress, None, Task]:
-        return (yield from trained(fold_of(0).task, training))
+        return calibrated((yield from trained(fold_of(0).task, training)))
 
-    def look(judgement: Judgement) -> Generator[Progress, None, Looked]:
+    def compute(judgement: Judgement) -> Generator[Progress, None, Looked]:
+        yield Progress(0, 1, "compute")
+        rows = compute_rows(judgement)
+        eager = next((row["p50"] for row in rows if row["name"] == EAGER), None)
+        return Looked((compute_sheet(log.name, rows),), {row["name"]: {"eager_p50_ms": eager} for row in rows})
+
+    def server(judgement: Judgement) -> Generator[Progress, None, Looked]:
+        names = (TEACHER, DISTILLED, BOTH)
+        return Looked(((yield from server_sheet(log.name, judgement, names, SERVER_MS[quick])),))
+
+    def rates(judgement: Judgement) -> Generator[Progress, None, Looked]:
         answers = yield from out_of_fold(log, judgement, fold_of, training, num_folds)
         figures = rate_figures(answers.target, answers.constant, answers.outputs, TWINS)
         folds = (
             f"{num_folds} of {FOLDS} folds" if num_folds < FOLDS else f"all {FOLDS} folds, each net tested on its own"
         )
-        compute = compute_rows(judgement)
-        load = yield from server_sheet(log.name, judgement, (TEACHER, DISTILLED, BOTH), SERVER_MS[quick])
-        sheets = [rate_sheet(log.name, figures, len(answers.target), folds), compute_sheet(log.name, compute), load]
+        sheets = [rate_sheet(log.name, figures, len(answers.target), folds)]
         if log.experiment is not None:
             replay = replay_of(log, answers, fold_of)
             sheets.append(returns_sheet(log.name, log, answers, replay, (TEACHER, ALONE, DISTILLED, BOTH)))
-        eager = next((row["p50"] for row in compute if row["name"] == EAGER), None)
-        return Looked(tuple(sheets), {name: {"rates": one, "eager_p50_ms": eager} for name, one in figures.items()})
+        return Looked(tuple(sheets), {name: {"rates": one} for name, one in figures.items()})
 
-    return Part(log.name, prepared, recipes(log.epochs, quick), {"baseline": TEACHER}, look)
+    looks = {f"rates {num_folds} folds": rates, "compute": compute, "server": server}
+    return Part(log.name, prepared, recipes(log.epochs, quick), {"baseline": TEACHER}, looks)
 
 
 def recipes(epochs: int, quick: bool = False) -> tuple[Recipe, ...]:

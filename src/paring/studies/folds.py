@@ -22,7 +22,7 @@ from paring.core.target import Target
 from paring.data.batches import batches
 from paring.engines import open_session
 from paring.measure.quality import file_outputs
-from paring.studies.logs import Experiment, Fold, Log
+from paring.studies.logs import Experiment, Fold, Log, calibrated
 from paring.studies.study import Judgement
 from paring.studies.teachers import trained
 from paring.train import Training
@@ -83,7 +83,7 @@ def out_of_fold(
 def _anew(
     log: Log, fold: Fold, recipes: Mapping[str, Recipe], training: Training, words: str
 ) -> Generator[Progress, None, dict[str, Any]]:
-    task = yield from trained(fold.task, training)
+    task = calibrated((yield from trained(fold.task, training)))
     with TemporaryDirectory() as folder:
         files = {}
         for place, (name, recipe) in enumerate(recipes.items()):

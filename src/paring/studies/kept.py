@@ -13,15 +13,13 @@ from paring.recipe_io import recipe_hash
 from paring.store import read_json, write_json
 from paring.studies.sheets import Looked, Sheet
 
-KEPT = "looked.json"
-
 
 def kept(
-    folder: Path, recipes: Iterable[Recipe], look: Callable[[], Generator[Progress, None, Looked]]
+    folder: Path, name: str, recipes: Iterable[Recipe], look: Callable[[], Generator[Progress, None, Looked]]
 ) -> Generator[Progress, None, Looked]:
-    """The look, or what it found when it last looked at the same recipes."""
+    """The look, or what it found when it was last taken, under this name, at the same recipes."""
     key = hashlib.sha256(" ".join(recipe_hash(one) for one in recipes).encode()).hexdigest()[:16]
-    path = folder / KEPT
+    path = folder / "looks" / f"{name.replace(' ', '-')}.json"
     if path.is_file() and (said := read_json(path)).get("key") == key:
         return Looked(tuple(_sheet(**one) for one in said["sheets"]), said["more"])
     looked = yield from look()

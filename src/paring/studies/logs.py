@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paring.core.task import Task
+from paring.core.task import Task, outputs_and_targets
 from paring.data.batches import batches
 from paring.data.conversions import bank_marketing, hillstrom, online_shoppers
 from paring.data.made_log import NOTHING, made_log
@@ -36,13 +37,13 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Log:
-    """A conversion log. `load` takes the data folder; `label` is what is learned."""
+    """A conversion log. `load` takes the data folder; `label` is what is learned; `epochs` are the student's."""
 
     name: str
     load: Callable[[Path | None], Table]
     label: str
     epochs: int
-    teacher_rate: float
+    teacher_epochs: int
     experiment: Experiment | None = None
 
 
@@ -51,18 +52,18 @@ MADE = Experiment("arm", "spend", ("nothing", "first offer", "second offer"), NO
 LOGS = {
     log.name: log
     for log in (
-        Log("online-shoppers", online_shoppers, "Revenue", 20, 2e-3),
-        Log("bank-marketing", bank_marketing, "y", 6, 1e-3),
-        Log("hillstrom", hillstrom, "visit", 6, 1e-3, MAILS),
+        Log("online-shoppers", online_shoppers, "Revenue", 20, 8),
+        Log("bank-marketing", bank_marketing, "y", 6, 5),
+        Log("hillstrom", hillstrom, "visit", 6, 5, MAILS),
     )
 }
-STAND_IN = Log("made-up", lambda data: made_log(), "visit", 8, 2e-3, MADE)
+STAND_IN = Log("made-up", lambda data: made_log(), "visit", 8, 8, MADE)
 
 
 def csv_log(csv: Path, schema: Path) -> Log:
     """A log of the user's own. Raises as `paring.data.schema.read_csv` does."""
     table, label = read_csv(csv, schema)
-    return Log(csv.stem, lambda data: table, label, 20 if len(table) < 20_000 else 6, 1e-3)
+    return Log(csv.stem, lambda data: table, label, *((20, 8) if len(table) < 20_000 else (6, 5)))
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,19 @@ def log_fold(log: Log, table: Table, seed: int, teacher: Net = dropped_net, stud
         seed=seed,
     )
     return Fold(task, float(y[train].mean()), table, train, test)
+
+
+@torch.no_grad()
+def calibrated(task: Task) -> Task:
+    """The task with its net's head shifted so that on validation the predicted total is the observed one.
+
+    The net ends in `head`, a Linear with a bias that is added to the log rate.
+    """
+    log_rates, counts = outputs_and_targets(task, task.model, task.validation)
+    shift = float((counts.double().sum() / log_rates.double().exp().sum()).log())
+    model = copy.deepcopy(task.model)
+    model.get_submodule("head").bias.add_(shift)  # type: ignore[operator]
+    return replace(task, model=model)
 
 
 def poisson_loss(log_rate: Tensor, count: Tensor) -> Tensor:

@@ -29,8 +29,11 @@ from paring.prune.obs import Obs
 from paring.prune.settings import Cubic
 from paring.quantize.qat import Qat
 from paring.quantize.static import Static
+from paring.share.kmeans import Kmeans
+from paring.share.rate_distortion import RateDistortion
 from paring.student.use import Use
 from paring.studies.demo import image_task
+from paring.studies.layers_look import epochs, ways, zeros
 from paring.studies.nets import conv_net, mlp
 from paring.studies.study import Claim, Part, Study
 from paring.studies.teachers import trained
@@ -42,6 +45,7 @@ ABOUT = (
     "file."
 )
 STAND_IN = " The digits of scikit-learn stand in for MNIST here: its files were not found."
+WAYS = ("zero pruning 80 %", "activation pruning", "redundancy pruning")
 QUICK = 6000  # training images of a quick run
 
 
@@ -50,16 +54,22 @@ def mnist_study(data: str | Path | None = None, *, quick: bool = False, seed: in
     splits, name, side = _splits(data, quick)
     teacher = Training(epochs=2 if quick else 6, learning_rate=2e-3, weight_decay=1e-4)
     wide = Training(epochs=3 if quick else 10, learning_rate=1e-3, weight_decay=1e-4)
-    image = partial(image_task, splits=splits, seed=seed)
+    image, named = partial(image_task, splits=splits, seed=seed), {"baseline": "teacher"}
     cnn = partial(_cnn, image, name, side, teacher)
     return Study(
         "mnist",
         "MNIST, compressed by every family",
         ABOUT + (STAND_IN if name == "digits" else ""),
         (
-            Part("teacher", cnn, _on_the_teacher(quick), {"baseline": "teacher"}),
-            Part("student", partial(_taught, cnn, side), _students(quick), {"baseline": "teacher"}),
-            Part("wide net", partial(_wide, image, name, side, wide), _on_the_wide_net(quick), {"baseline": "dense"}),
+            Part("teacher", cnn, _on_the_teacher(quick), named, {"ways": partial(ways, WAYS), "epochs": epochs}),
+            Part("student", partial(_taught, cnn, side), _students(quick), named, {"epochs": epochs}),
+            Part(
+                "wide net",
+                partial(_wide, image, name, side, wide),
+                _on_the_wide_net(quick),
+                {"baseline": "dense"},
+                {"zeros": zeros, "epochs": epochs},
+            ),
         ),
         CLAIMS,
     )
@@ -101,7 +111,7 @@ def _seeded(make: Any) -> nn.Module:
 def _on_the_teacher(quick: bool) -> tuple[Recipe, ...]:
     taught = Response(temperature=4.0, alpha=0.9)
     recovery = Finetune(epochs=1 if quick else 2, learning_rate=1e-3, objective=taught)
-    few = 1 if quick else 2
+    few, quarter = 1 if quick else 2, Channels(pruning_ratio=0.75, importance="obs")
     return (
         Recipe((Static(),), "int8"),
         Recipe((Static(num_bits=4),), "int4 weights, after training"),
@@ -110,7 +120,8 @@ def _on_the_teacher(quick: bool) -> tuple[Recipe, ...]:
         Recipe((Channels(pruning_ratio=0.5, importance="activation"), recovery), "activation pruning"),
         Recipe((Channels(pruning_ratio=0.5, importance="redundancy"), recovery), "redundancy pruning"),
         Recipe((Channels(pruning_ratio=0.5, importance="obs"), recovery, Static()), "pruned, distilled, int8"),
-        Recipe((Channels(pruning_ratio=0.75, importance="obs"), recovery, Static()), "the same at a quarter width"),
+        Recipe((quarter, recovery, Static()), "the same at a quarter width"),
+        Recipe((quarter, recovery, RateDistortion()), "a quarter width, distilled, coded"),
     )
 
 
@@ -129,10 +140,13 @@ def _on_the_wide_net(quick: bool) -> tuple[Recipe, ...]:
     few = 1 if quick else 3
     taught = Response(temperature=4.0, alpha=0.9)
     gradual = Cubic(epochs=few, learning_rate=1e-3, objective=taught)
+    again, last = Finetune(few, 1e-3, taught), Finetune(1, 2e-4, taught)
+    deep = (Magnitude(sparsity=0.92, schedule=gradual), again, Kmeans(num_values=32), last)
     return (
         Recipe((Magnitude(sparsity=0.4),), "40 % zeros"),
         Recipe((Obs(sparsity=0.8),), "80 % zeros, solved for"),
         Recipe((Magnitude(sparsity=0.95, schedule=gradual),), "95 % zeros, gradually"),
+        Recipe(deep, "deep compression"),
         Recipe((Svd(rank=Ratio(0.2), exclude=("fc4",)),), "low rank 20 %"),
         Recipe((WhitenedSvd(rank=Ratio(0.2), exclude=("fc4",)),), "low rank 20 %, for the data"),
         Recipe((Static(),), "int8"),
@@ -145,6 +159,23 @@ def _metric(row: dict[str, Any], base: dict[str, Any]) -> str:
 
 def _size(row: dict[str, Any], base: dict[str, Any]) -> str:
     return f"{base['file_bytes'] / row['file_bytes']:.1f} times smaller at {100 * row['metric']:.2f} %"
+
+
+def _coded(row: dict[str, Any], base: dict[str, Any]) -> str:
+    if row["coded_bytes"] is None:
+        return "not coded"
+    times = base["file_bytes"] / row["coded_bytes"]
+    return f"{times:.1f} times smaller on disk ({row['coded_bytes']:,} bytes) at {100 * row['metric']:.2f} %"
+
+
+def coded_times(times: float, metric: float) -> Any:
+    """Whether a row's coded file is so many times smaller than the baseline's file, above this metric."""
+
+    def holds(row: dict[str, Any], base: dict[str, Any]) -> bool:
+        coded = row["coded_bytes"]
+        return coded is not None and times * coded <= base["file_bytes"] and row["metric"] > metric
+
+    return holds
 
 
 def at_least(metric: float) -> Any:
@@ -167,5 +198,13 @@ CLAIMS = (
     Claim(
         "teacher: pruned, distilled, int8", "6 to 8 times (an estimate) at > 97 %", _size,
         lambda row, base: 8 * row["file_bytes"] <= base["file_bytes"] and row["metric"] > 0.97,
+    ),
+    Claim(
+        "teacher: a quarter width, distilled, coded", "(ours) 100 times on disk at > 98.5 %", _coded,
+        coded_times(100, 0.985),
+    ),
+    Claim(
+        "wide net: deep compression", "(ours) Deep Compression's 40 times at a drop below 0.5 points", _coded,
+        lambda row, base: coded_times(40, 0)(row, base) and row["drop"] < 0.005,
     ),
 )  # fmt: skip

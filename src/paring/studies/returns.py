@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from paring.numerics.off_policy import doubly_robust, inverse_propensity, ridge
+from paring.numerics.off_policy import doubly_robust, inverse_propensity
 from paring.numerics.resample import mean_draws, percentile_interval
+from paring.numerics.ridge import ridge
 from paring.studies.folds import Answers, Make
 from paring.studies.logs import Experiment, Fold, Log
 from paring.studies.sheets import Sheet

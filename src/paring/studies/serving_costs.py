@@ -7,14 +7,12 @@ from functools import partial
 from typing import Any
 
 from paring.core.edit import Progress
-from paring.core.target import Target
-from paring.engines import open_session
 from paring.errors import EngineError
 from paring.judge.bench import timed_inputs
+from paring.judge.judge import timed_runner
 from paring.measure.eager import as_inputs, eager_session
 from paring.measure.energy import cost_per_million
 from paring.measure.loadgen import Load, run_load
-from paring.measure.quality import file_inputs
 from paring.measure.steady import steady
 from paring.studies.sheets import Sheet
 from paring.studies.study import Judgement
@@ -69,7 +67,7 @@ def server_sheet(part: str, judgement: Judgement, names: Sequence[str], ms: int)
         EAGER: lambda: eager_session(task, task.model, threads=1).prepare(as_inputs(example))
     }
     for name in names:
-        makers[name] = partial(_prepared, judgement, name, example)
+        makers[name] = partial(timed_runner, judgement.files[name], judgement.measured[name].target, example)
     rows: list[dict[str, Any]] = []
     note = LOAD_NOTE
     for place, (name, make) in enumerate(makers.items()):
@@ -88,16 +86,6 @@ def server_sheet(part: str, judgement: Judgement, names: Sequence[str], ms: int)
              "valid": "valid" if found.valid else f"invalid: {found.why}"}
         )  # fmt: skip
     return Sheet(f"{part} server load", f"{part}: under Server load", note, LOAD, tuple(rows), "latency_results")
-
-
-def _prepared(judgement: Judgement, name: str, example: Any) -> Callable[[], object]:
-    target: Target = judgement.measured[name].target
-    path = judgement.files[name]
-    session = open_session(path, target)
-    inputs = file_inputs(session, example)
-    if target.static_shapes:
-        session = open_session(path, target, static={key: array.shape for key, array in inputs.items()})
-    return session.prepare(inputs)
 
 
 def _compute(

@@ -85,6 +85,14 @@ class Looked:
     sheets: tuple[Sheet, ...] = ()
     more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def __or__(self, other: Looked) -> Looked:
+        """Both; where both know something of a row under the same key, what `other` knows."""
+        names = dict.fromkeys([*self.more, *other.more])
+        return Looked(
+            (*self.sheets, *other.sheets),
+            {name: {**self.more.get(name, {}), **other.more.get(name, {})} for name in names},
+        )
+
 
 def _is_interval(value: object) -> TypeGuard[Sequence[float]]:
     return isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 3

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +67,16 @@ Look = Callable[[Judgement], Generator[Progress, None, Looked]]
 class Part:
     """One task and the recipes tried on it. `prepare` trains the task's model, or takes it from the cache.
 
-    `names` gives rows other words than the recipes' own; the baseline's key is "baseline". `look` finds out what the
-    rows do not show, once every recipe is judged; what it found is kept in the part's folder.
+    `names` gives rows other words than the recipes' own; the baseline's key is "baseline". `looks` find out what
+    the rows do not show, once every recipe is judged; what one found is kept in the part's folder under its name, so
+    the name says what it depends on beyond the recipes.
     """
 
     name: str
     prepare: Prepare
     recipes: tuple[Recipe, ...]
     names: Mapping[str, str] = field(default_factory=dict)
-    look: Look | None = None
+    looks: Mapping[str, Look] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,12 +130,11 @@ def run_study(study: Study, out: Path, bench: Bench, command: str = "") -> Gener
         task = yield from told(part.prepare(), lambda step, part=part: Told(part.name, step))  # type: ignore[misc]
         folder = open_run(out / part.name.replace(" ", "-"), task, bench.conditions())
         run = runs[part.name] = yield from run_recipes(task, part.recipes, folder, bench, Budget(), command)
-        looked = Looked()
-        if part.look is not None:
-            judgement = Judgement(task, run, folder, part.recipes, part.names)
-            steps = kept(folder.path, judgement.by_name().values(), lambda j=judgement, p=part: p.look(j))  # type: ignore[misc]
-            looked = yield from told(steps, lambda step, part=part: Told(part.name, step))  # type: ignore[misc]
-            sheets |= {sheet.name: sheet for sheet in looked.sheets}
+        judgement, looked = Judgement(task, run, folder, part.recipes, part.names), Looked()
+        for name, look in part.looks.items():
+            steps = kept(folder.path, name, judgement.by_name().values(), partial(look, judgement))
+            looked |= yield from told(steps, lambda step, part=part: Told(part.name, step))  # type: ignore[misc]
+        sheets |= {sheet.name: sheet for sheet in looked.sheets}
         base = _named(run.baseline, part, looked)
         for measured in run.rows:
             data = _named(measured, part, looked)

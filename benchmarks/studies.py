@@ -1,0 +1,76 @@
+"""The worked studies in full, committed: `python benchmarks/studies.py NAME [--out DIR] [--quiet-machine] [--render]`.
+
+Runs `paring study NAME` into DIR (whole candidates found there are kept, so that a killed run goes on), then writes
+benchmarks/results/NAME.json and, from that file alone, the page benchmarks/NAME_study.md. `--render` only writes the
+page anew. `--quiet-machine` says on the page that nothing else ran while files were timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from studies_page import page
+
+from paring.cli.study import NAMES, Asked, study_of
+from paring.judge.bench import Bench
+from paring.studies.study import run_study
+
+HOME = Path(__file__).parent
+BULKY = ("memory", "roofline", "throughput")
+
+
+def main() -> None:
+    """Runs what is missing, then writes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--log", action="append", default=[], help="conversion: only this log; nothing is written")
+    parser.add_argument("--seeds", type=int, help="conversion: folds")
+    parser.add_argument("--quiet-machine", action="store_true")
+    parser.add_argument("--render", action="store_true")
+    options = parser.parse_args()
+    name = "size_study" if options.name == "size" else options.name  # results/size.json is benchmarks/size.py's
+    results, out = HOME / "results" / f"{name}.json", options.out or Path(f"out/study-{options.name}")
+    if not options.render:
+        torch.set_num_threads(1)
+        study = study_of(options.name, Asked(logs=tuple(options.log), seeds=options.seeds))
+        last = ""
+        for told in run_study(study, out, Bench(), f"paring study {options.name}"):
+            words = f"{told.subject}: {told.progress.text}"
+            if words.split(",")[0] != last:
+                print(words, flush=True)
+            last = words.split(",")[0]
+        if options.log:
+            return
+        said = json.loads((out / "results.json").read_text())
+        said["rows"] = [{key: value for key, value in row.items() if key not in BULKY} for row in said["rows"]]
+        more = {"commit": _commit(), "quiet": options.quiet_machine, "about": study.about, "title": study.title}
+        columns = _columns(out, study.parts)
+        results.write_text(json.dumps(said | more | {"columns": columns}, indent=1) + "\n")
+    (HOME / f"{options.name}_study.md").write_text(page(json.loads(results.read_text())))
+
+
+def _columns(out: Path, parts: Any) -> dict[str, Any]:
+    """Sheet name -> title, note and columns, from what the looks left."""
+    found = {}
+    for part in parts:
+        for name in part.looks:
+            path = out / part.name.replace(" ", "-") / "looks" / f"{name.replace(' ', '-')}.json"
+            for sheet in json.loads(path.read_text())["sheets"]:
+                found[sheet["name"]] = {key: sheet[key] for key in ("title", "note", "columns")}
+    return found
+
+
+def _commit() -> str:
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HOME, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
