@@ -60,7 +60,7 @@ def test_shares_are_of_the_drop_in_rmse() -> None:
 def test_neighbourhoods_answer_the_weighted_mean_of_what_is_alike() -> None:
     start = Biases(RATINGS)
     rest = left_over(start, RATINGS)
-    film, user = AlikeMovies(start, RATINGS, 7, shrink=3.0), AlikeUsers(start, RATINGS, shrink=3.0, power=1.0)
+    film, user = AlikeMovies(start, rest, 7, shrink=3.0), AlikeUsers(start, rest, shrink=3.0, power=1.0)
     users, films = RATINGS.users[:20], RATINGS.movies[:20]
     for place, (u, m) in enumerate(zip(users.tolist(), films.tolist(), strict=True)):
         near = [(film.sizes[m, k].item(), rest[u, film.places[m, k]].item()) for k in range(7)]
@@ -84,7 +84,7 @@ def test_the_blend_is_no_worse_on_validation_than_any_member() -> None:
     parts = split(RATINGS, 0)
     start = Biases(parts.train)
     factors = Factors(start, 3)
-    members = [start, factors, Neural(start, factors), AlikeUsers(start, parts.train)]
+    members = [start, factors, Neural(start, factors), AlikeUsers(start, left_over(start, parts.train))]
     both = blended(members, parts.validation)
     assert isinstance(both, Ensemble)
 

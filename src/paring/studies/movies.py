@@ -25,7 +25,7 @@ from paring.numerics.ridge import ridge
 from paring.quantize.embedding import Embedding
 from paring.student.use import Use
 from paring.studies.movies_look import claims, gains
-from paring.studies.raters import AlikeMovies, AlikeUsers, Biases, DotNet, Ensemble, Factors, Neural
+from paring.studies.raters import AlikeMovies, AlikeUsers, Biases, DotNet, Ensemble, Factors, Neural, left_over
 from paring.studies.study import Part, Study
 from paring.studies.teachers import trained
 from paring.train import Training
@@ -126,13 +126,14 @@ def _ready(ratings: Ratings, name: str, size: Size, seed: int, any_pair: bool) -
             taken = members[number - len(size.factors)] if deep else None
             net = Neural(start, taken) if isinstance(taken, Factors) else Factors(start, size.factors[number])
         rate, decay = (1e-3, 0.1) if deep else (5e-3, 1.0)
-        training = Training(epochs=size.epochs, learning_rate=rate, weight_decay=decay)
+        training = Training(epochs=size.epochs, learning_rate=rate, weight_decay=decay, early_stop=2)
         task_of = replace(task, name=f"{name}-member-{number}", model=net, seed=seed + number)
         members.append((yield from trained(task_of, training)).model)
+    residual = left_over(start, parts.train)
     for count in size.alike:
         yield Progress(0, 1, f"who resembles whom, {count} films")
-        members.append(AlikeMovies(start, parts.train, count, shrink=30.0))
-    members.append(AlikeUsers(start, parts.train, shrink=40.0))
+        members.append(AlikeMovies(start, residual, count, shrink=30.0))
+    members.append(AlikeUsers(start, residual, shrink=40.0))
     task = replace(task, model=blended(members, parts.validation).eval())
     return replace(task, train=_pairs(parts.train, size.num_pairs, seed)) if any_pair else task
 

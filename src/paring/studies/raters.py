@@ -68,17 +68,19 @@ class Neural(nn.Module):
 
 
 class AlikeMovies(nn.Module):
-    """Biases, and how the user rated films like this one (Sarwar et al. 2001): tables, and nothing to train."""
+    """Biases, and how the user rated films like this one (Sarwar et al. 2001): tables, and nothing to train.
+
+    `residual` (users, movies) is what the biases leave, as `left_over` gives it; several of these share one.
+    """
 
     rated: Tensor
     places: Tensor
     sizes: Tensor
 
-    def __init__(self, start: Biases, ratings: Ratings, count: int = 100, shrink: float = 10.0) -> None:
+    def __init__(self, start: Biases, residual: Tensor, count: int = 100, shrink: float = 10.0) -> None:
         super().__init__()
         self.start = start
-        residual = left_over(start, ratings)
-        places, sizes = neighbours(residual.T.contiguous(), min(count, ratings.num_movies - 1), shrink)
+        places, sizes = neighbours(residual.T.contiguous(), min(count, residual.shape[1] - 1), shrink)
         self.shrink = shrink / 10
         self.register_buffer("rated", residual)
         self.register_buffer("places", places)
@@ -98,11 +100,10 @@ class AlikeUsers(nn.Module):
     rated: Tensor
     sizes: Tensor
 
-    def __init__(self, start: Biases, ratings: Ratings, shrink: float = 10.0, power: float = 2.0) -> None:
+    def __init__(self, start: Biases, residual: Tensor, shrink: float = 10.0, power: float = 2.0) -> None:
         super().__init__()
         self.start = start
-        residual = left_over(start, ratings)
-        alike = similarities(residual, torch.arange(ratings.num_users), shrink).clamp_min(0)
+        alike = similarities(residual, torch.arange(len(residual)), shrink).clamp_min(0)
         self.shrink = shrink / 100
         self.register_buffer("rated", residual.T.contiguous())
         self.register_buffer("sizes", alike**power)
