@@ -147,3 +147,29 @@ def test_bad_data_is_one_clear_error() -> None:
         run(Static(), bad, broken)
     with pytest.raises(NothingToDoError, match="selects no Linear, Conv2d"):
         run(Static(exclude=("*",)), bad)
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("num_bits", [2, 3, 4])
+def test_below_8_bits_scales_have_least_squared_error(num_bits: int, per_channel: bool) -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(256, 16)
+    task = task_of(nn.Sequential(layer), torch.randn(8, 256))
+    layer.weight.data.normal_()  # long tails: clipping pays
+    errors = []
+    for clip in (True, False):
+        made = run(Static(num_bits=num_bits, per_channel=per_channel, clip=clip), task)[0][0]
+        assert isinstance(made, QuantizedLinear)
+        off_OI = made.weight - layer.weight
+        errors.append(float(off_OI.detach().square().sum()))
+        half_O1 = made.weight_scale[:, None] / 2
+        inside_OI = layer.weight.abs() <= (2 ** (num_bits - 1) - 1) * made.weight_scale[:, None] * (1 + 1e-6)
+        assert bool((off_OI.abs() <= half_O1 * 1.001)[inside_OI].all())
+        assert clip or bool(inside_OI.all())
+    assert errors[0] < errors[1]
+
+
+def test_8_bits_clip_no_weight() -> None:
+    task = vector_task()
+    one, other = (run(Static(clip=clip), task)[0].state_dict() for clip in (True, False))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())

@@ -18,7 +18,7 @@ from paring.graph.edits.quantize import QuantizeInput, QuantizeWeight
 from paring.graph.edits.weight_only import AddBias
 from paring.graph.quantized import QuantizedLayer, set_quantizer
 from paring.graph.sites import submodule
-from paring.numerics.grid import Grid
+from paring.numerics.grid import Grid, choose_grid
 from paring.numerics.quant import round_bias, round_weight, scale_for_bias, weight_scale
 from paring.quantize.rounding import Nearest, Rounding
 
@@ -42,6 +42,17 @@ class Weights:
     per_channel: bool = True
     rounding: Rounding = field(default_factory=Nearest)
     bias_correction: bool = False
+    clip: bool = False
+
+    def scale(self, weight: Tensor) -> Tensor:
+        """The scale a channel, (O,), that clips no weight; with `clip`, below 8 bits, of least squared error.
+
+        Raises: LayerError for NaN or infinity.
+        """
+        if not self.clip or self.num_bits == 8 or not weight.numel():
+            return weight_scale(weight, self.quant_max, per_channel=self.per_channel)
+        rows = weight.flatten(1) if self.per_channel else weight.reshape(1, -1)
+        return choose_grid(rows, self.num_bits, clip=True).scale_OG[:, 0].expand(len(weight))
 
     @property
     def reads_inputs(self) -> bool:
@@ -68,7 +79,7 @@ def integer_layer(
     layer = submodule(model, name)
     weight, bias = weight_and_bias(layer)
     try:
-        scale_O = weight_scale(weight, weights.quant_max, per_channel=weights.per_channel)
+        scale_O = weights.scale(weight)
     except LayerError as error:
         raise LayerError(f"{where}: {name}: {error}. Load a sound checkpoint.") from error
     scale_O = scale_for_bias(weight, scale_O, bias, input_quantizer.scale)

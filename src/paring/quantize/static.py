@@ -37,9 +37,10 @@ KINDS = (nn.Linear, nn.Conv2d)
 class Static(Pass):
     """Linear and Conv2d with stored integer weights and calibrated 8-bit inputs, batch norms folded.
 
-    Weights are symmetric, with one scale a channel unless `per_channel` is off; `num_bits` (2 to 8) is theirs. Inputs
-    have one scale a tensor, from the range that `observer` chooses: affine uint8, or with `activations="symmetric"`
-    zero in the middle, signed where `signed` says so (int8; ONNX Runtime's kernels want uint8, OpenVINO takes both).
+    Weights are symmetric, with one scale a channel unless `per_channel` is off; `num_bits` (2 to 8) is theirs. Below 8
+    bits `clip` takes the scale of least squared error rather than the one that clips nothing. Inputs have one scale a
+    tensor, from the range that `observer` chooses: affine uint8, or with `activations="symmetric"` zero in the middle,
+    signed where `signed` says so (int8; ONNX Runtime's kernels want uint8, OpenVINO takes both).
     `weight_range="half"` keeps 8-bit weights within -64..64, so that x86 kernels without VNNI, which add two products
     in 16 bits, cannot saturate; `"auto"` does so where this machine needs it.
     `placement="adds"` also rounds both sides of residual additions of feature maps, `attention` those of products
@@ -65,6 +66,7 @@ class Static(Pass):
     per_channel: bool = True
     rounding: Rounding = field(default_factory=Nearest)
     bias_correction: bool = False
+    clip: bool = True
     max_drop: float | None = None
     engine: EngineName | None = None
 
@@ -141,7 +143,9 @@ class Static(Pass):
         layers = {name: self.quantizer(seen, signed=self.signed and seen.low < 0) for name, seen in reached.items()}
         modules = dict.fromkeys(one.module for one in operations)
         operands = {name: self.operands(name, ranges) for name in modules}
-        weights = Weights(self.num_bits, self.quant_max(), self.per_channel, self.rounding, self.bias_correction)
+        weights = Weights(
+            self.num_bits, self.quant_max(), self.per_channel, self.rounding, self.bias_correction, self.clip
+        )
         return Plan(layers, operands, weights, self.name)
 
     def operands(self, module: str, ranges: Ranges) -> dict[Site, Quantizer]:
