@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import cache
 
@@ -87,7 +88,7 @@ def both(scheme: str, quant_max: int = 7) -> tuple[nn.Linear, nn.Module, Tensor]
     torch.manual_seed(0)
     layer = nn.Linear(16, 8)
     fake = fake_quantized(layer, scheme, quant_max, inputs=False)  # type: ignore[arg-type]
-    fake.weight_step.data.fill_(0.02)
+    fake.weight_log_step.data.fill_(math.log(0.02))
     return layer, fake, torch.randn(32, 16)
 
 
@@ -101,13 +102,19 @@ def test_gradients_pass_straight_through_inside_the_range() -> None:
 
 
 def test_the_step_gets_the_gradient_of_the_paper() -> None:
-    """LSQ, equation 3: round(w / s) - w / s inside, +-quant_max outside, times the gradient scale."""
+    """LSQ, equation 3: round(w / s) - w / s inside, +-quant_max outside, times the gradient scale, here of log s."""
     layer, fake, x = both("steps")
     fake(x).sum().backward()
     w = layer.weight.detach() / 0.02
     slope = torch.where(w.abs() <= 7, torch.round(w) - w, 7 * torch.sign(w))
-    expected = (slope * x.sum(0)).sum(1) * (16 * 7) ** -0.5
-    assert torch.allclose(fake.weight_step.grad, expected, atol=1e-3)  # type: ignore[arg-type]
+    expected = (slope * x.sum(0)).sum(1) * (16 * 7) ** -0.5 * 0.02
+    assert torch.allclose(fake.weight_log_step.grad, expected, atol=2e-5)  # type: ignore[arg-type]
+
+
+def test_training_at_a_usual_rate_leaves_8_bits_as_good_as_they_were() -> None:
+    """A step of a thousandth must not be thrown about by an optimizer whose moves are of that size."""
+    floats = loss_after(Finetune(epochs=2, learning_rate=1e-3))
+    assert loss_after(Qat(num_bits=8, epochs=2, learning_rate=1e-3)) < 1.05 * floats
 
 
 def test_signs_are_drawn_only_while_training() -> None:

@@ -16,16 +16,17 @@ TERNARY_SHARE = 0.7  # of the mean |w|, below which a weight becomes zero: near 
 
 
 class FakeQuantizedLayer(nn.Module):
-    """What Linear and Conv2d share: `weight_step` (O,) and, where the input is rounded, `input_step` ().
+    """What Linear and Conv2d share: `weight_log_step` (O,) and, where the input is rounded, `input_log_step` ().
 
     "steps" rounds to integers in -quant_max..quant_max times a step that is learned (Esser et al. 2020, LSQ,
-    arXiv:1902.08153). "ternary" keeps the sign of weights above a threshold and "binary" of all, each channel times
-    its mean magnitude (Li et al. 2016, arXiv:1605.04711; Rastegari et al. 2016, arXiv:1603.05279); "stochastic" draws
-    the sign while training (Courbariaux et al. 2015, arXiv:1511.00363). Gradients pass straight through rounding.
+    arXiv:1902.08153); its logarithm learns, since the moves of Adam are of one size, whatever the step's (Jain et al.
+    2020, arXiv:1903.08066). "ternary" keeps the sign of weights above a threshold and "binary" of all, each channel
+    times its mean magnitude (Li et al. 2016, arXiv:1605.04711; Rastegari et al. 2016, arXiv:1603.05279); "stochastic"
+    draws the sign while training (Courbariaux et al. 2015, arXiv:1511.00363). Gradients pass straight through rounding.
     """
 
-    weight_step: nn.Parameter
-    input_step: nn.Parameter | None
+    weight_log_step: nn.Parameter
+    input_log_step: nn.Parameter | None
     input_zero_point: Tensor
 
     def prepare(self, like: nn.Module, scheme: Scheme, quant_max: int, inputs: bool) -> None:
@@ -33,8 +34,8 @@ class FakeQuantizedLayer(nn.Module):
         self.scheme, self.quant_max, self.inputs = scheme, quant_max, inputs
         self._parameters["weight"], self._parameters["bias"] = like._parameters["weight"], like._parameters["bias"]
         weight = self.latent
-        self.weight_step = nn.Parameter(torch.ones_like(weight.detach().flatten(1)[:, 0]).contiguous())
-        self.input_step = nn.Parameter(weight.detach().new_ones(())) if inputs else None
+        self.weight_log_step = nn.Parameter(torch.zeros_like(weight.detach().flatten(1)[:, 0]).contiguous())
+        self.input_log_step = nn.Parameter(weight.detach().new_zeros(())) if inputs else None
         self.register_buffer("input_zero_point", torch.zeros((), device=weight.device))
         if (mask := like._buffers.get("weight_mask")) is not None:
             self.register_buffer("weight_mask", mask)
@@ -55,7 +56,7 @@ class FakeQuantizedLayer(nn.Module):
         W = self.latent
         if self.scheme == "steps":
             gradient_scale = (W[0].numel() * self.quant_max) ** -0.5
-            step_O = _scaled_gradient(self.weight_step.abs().clamp_min(TINY), gradient_scale)
+            step_O = _scaled_gradient(step_of(self.weight_log_step), gradient_scale)
             return _round((W / spread(step_O, W)).clamp(-self.quant_max, self.quant_max)), step_O
         size = W.abs()
         if self.scheme == "ternary":
@@ -75,9 +76,9 @@ class FakeQuantizedLayer(nn.Module):
     def rounded(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(input, weight) as they are multiplied."""
         q, scale_O = self._integers(draw=self.training and self.scheme == "stochastic")
-        if self.input_step is not None:
+        if self.input_log_step is not None:
             gradient_scale = (max(x[0].numel(), 1) * UINT8_MAX) ** -0.5
-            step = _scaled_gradient(self.input_step.abs().clamp_min(TINY), gradient_scale)
+            step = _scaled_gradient(step_of(self.input_log_step), gradient_scale)
             zero = self.input_zero_point
             x = (_round((x / step + zero).clamp(0, UINT8_MAX)) - zero) * step
         return x, q * spread(scale_O, q)
@@ -113,6 +114,11 @@ def fake_quantized(layer: nn.Linear | nn.Conv2d, scheme: Scheme, quant_max: int,
         new = make(*shape, layer.groups, has_bias, layer.padding_mode, device="meta")
     new.prepare(layer, scheme, quant_max, inputs)
     return new
+
+
+def step_of(log_step: Tensor) -> Tensor:
+    """The step whose logarithm learns; never below 2^-60, which is far above where products underflow."""
+    return log_step.exp().clamp_min(TINY)
 
 
 def _round(x: Tensor) -> Tensor:

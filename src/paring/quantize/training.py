@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -17,16 +18,16 @@ from paring.graph.edits.fake import FakeQuantize, Freeze
 from paring.graph.edits.fold import FoldBatchNorm
 from paring.graph.edits.quantize import QuantizeInput
 from paring.graph.edits.unfuse import unfuse_all
-from paring.graph.fake import FakeQuantizedLayer, Scheme
+from paring.graph.fake import FakeQuantizedLayer, Scheme, step_of
 from paring.graph.quantized import QuantizedLayer, set_quantizer
 from paring.graph.sites import submodule
 from paring.graph.targets import targets
 from paring.graph.trace import batch_norm_pairs
 from paring.graph.weight_only import WeightOnlyLayer
 from paring.numerics.grid import Grid
-from paring.numerics.quant import Range, activation_scale, scale_for_bias
+from paring.numerics.quant import TINY, Range, activation_scale, scale_for_bias
 from paring.quantize.calibrate import Ranges, Site, calibrated
-from paring.quantize.integers import Quantizer, put_integers
+from paring.quantize.integers import Quantizer, Weights, put_integers
 from paring.quantize.observers import Observer
 from paring.train import Schedule, Training, fit
 
@@ -95,27 +96,25 @@ class TrainingPass(Pass):
                 names.remove(name)
         for name in names:
             yield FakeQuantize(name, scheme, quant_max, observer is not None)
-            start(fake_layer(model, name), quant_max, ranges.get(Site(name)))
+            start(fake_layer(model, name), num_bits, quant_max, ranges.get(Site(name)))
         yield from fit(model, task, self.objective, self.training(), resumable=True)
         for name in names:
             yield from stored(model, name, num_bits)
 
 
 @torch.no_grad()
-def start(layer: FakeQuantizedLayer, quant_max: int, seen: Range | None) -> None:
+def start(layer: FakeQuantizedLayer, num_bits: int, quant_max: int, seen: Range | None) -> None:
     """Puts the first steps in."""
-    layer.weight_step.copy_(first_step(layer.latent, quant_max))
-    if layer.input_step is not None and seen is not None:
+    layer.weight_log_step.copy_(first_step(layer.latent, num_bits, quant_max).clamp_min(TINY).log())
+    if layer.input_log_step is not None and seen is not None:
         scale, zero_point = activation_scale(seen)
-        layer.input_step.fill_(scale)
+        layer.input_log_step.fill_(math.log(scale))
         layer.input_zero_point.fill_(zero_point)
 
 
-def first_step(weight: Tensor, quant_max: int) -> Tensor:
-    """Where learned steps start, (O,): `2 mean|w| / sqrt(quant_max)` (Esser et al. 2020, arXiv:1902.08153)."""
-    mean_O = weight.flatten(1).abs().mean(1)
-    step_O = 2 * mean_O / quant_max**0.5
-    return torch.where(mean_O == 0, torch.ones_like(step_O), step_O)
+def first_step(weight: Tensor, num_bits: int, quant_max: int) -> Tensor:
+    """Where learned steps start, (O,): where rounding alone errs least, clipped below 8 bits."""
+    return Weights(num_bits, quant_max, clip=True).scale(weight)
 
 
 @torch.no_grad()
@@ -125,15 +124,15 @@ def stored(model: nn.Module, name: str, num_bits: int) -> Iterator[Edit]:
     q, scale_O = (part.detach() for part in layer.integers())
     own = layer._parameters["bias"]
     bias = None if own is None else own.detach()
-    step = layer.input_step
+    log_step = layer.input_log_step
     yield Freeze(name, num_bits)
     new = submodule(model, name)
     if isinstance(new, WeightOnlyLayer):
         grid = Grid(scale_O[:, None], None, -layer.quant_max, layer.quant_max)
         new.set_(q.flatten(1).to(torch.int8), grid, bias)
         return
-    assert isinstance(new, QuantizedLayer) and step is not None
-    quantizer = Quantizer(float(step.detach().abs().clamp_min(2.0**-60)), int(layer.input_zero_point))
+    assert isinstance(new, QuantizedLayer) and log_step is not None
+    quantizer = Quantizer(float(step_of(log_step.detach())), int(layer.input_zero_point))
     fitting_O = scale_for_bias(q, scale_O, bias, quantizer.scale)
     put_integers(new, q.to(torch.int8), fitting_O, bias, quantizer)
     yield QuantizeInput(name)
