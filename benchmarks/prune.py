@@ -173,6 +173,11 @@ def timed(part: str, keys: list[str], blocks: int) -> dict[str, Any]:
     return found
 
 
+def holds(key: str, words: list[str]) -> bool:
+    """Whether a row's name holds every word, and none that stands behind a minus."""
+    return all((word[1:] not in key) if word.startswith("-") else (word in key) for word in words)
+
+
 def load() -> dict[str, Any]:
     """The rows so far."""
     empty: dict[str, Any] = {"rows": {}}
@@ -206,7 +211,7 @@ def main() -> None:
     parser.add_argument("--render", action="store_true", help="write the page from the rows there are, and stop")
     parser.add_argument("--time", action="store_true", help="time the files of rows that are there")
     parser.add_argument("--blocks", type=int, default=16, help="blocks a file is timed in")
-    parser.add_argument("--only", default="", help="rows whose name holds all of these words, parted by commas")
+    parser.add_argument("--only", default="", help="rows that hold all of these words, and none behind a minus")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     FILES.mkdir(parents=True, exist_ok=True)
@@ -214,7 +219,7 @@ def main() -> None:
         add({})
         return
     for part in asked.parts or every:
-        wanted = {key: job for key, job in jobs(part).items() if all(w in key for w in asked.only.split(","))}
+        wanted = {key: job for key, job in jobs(part).items() if holds(key, asked.only.split(","))}
         if asked.list:
             print("\n".join(key + (" (done)" if key in load()["rows"] else "") for key in wanted))
         elif asked.time:

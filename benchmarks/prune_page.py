@@ -50,6 +50,8 @@ def page(results: dict[str, Any]) -> str:
             parts += [f"## {title}", words, _table(part, own), _clock(own)]
             if part == "wide":
                 parts.append(_layers(own))
+        else:
+            parts += [f"## {title}", f"Not run yet: `{COMMAND} {part}`."]
     costs = [row for key, row in rows.items() if key.startswith("cost: ")]
     if costs:
         parts += ["## Cost", _cost(costs)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -71,8 +71,17 @@ def _ours(
     return prune(key, (replace(step, pruning_ratio=ratio), *rest))
 
 
-@cache
+_scenes: dict[tuple[str, Channels], tuple[list[ChannelGroup], Scores]] = {}
+
+
 def _scene(step: Channels, task: Task) -> tuple[list[ChannelGroup], Scores]:
+    """Groups and scores of the task's model, once."""
+    if (task.name, step) not in _scenes:
+        _scenes[task.name, step] = _scored(step, task)
+    return _scenes[task.name, step]
+
+
+def _scored(step: Channels, task: Task) -> tuple[list[ChannelGroup], Scores]:
     groups = [group for group in step.groups(copy.deepcopy(task.model), task) if isinstance(group, ChannelGroup)]
     return groups, unit_scores(task.model, groups, step.importance, task, step.name)
 
