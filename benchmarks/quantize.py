@@ -85,6 +85,7 @@ def _add(results: dict[str, Any], part: str, key: str, make: Callable[[], dict[s
     print(f"{time.strftime('%H:%M:%S')} {key}", flush=True)
     began = time.perf_counter()
     row = make()
+    results |= _load()  # another subject may have run meanwhile
     results[part][key] = row | {"commit": _commit(), "row_s": time.perf_counter() - began}
     results |= {"machine": machine(), "versions": versions(), "seed": 0, "threads": 1}
     _save(results)

@@ -43,6 +43,8 @@ def ours(subject: str) -> dict[str, tuple[Pass, ...]]:
             row(f"{name}, adds", Static(observer=observer, placement="adds"))
     if subject not in UNTRAINED:
         row("minmax, bias correction", Static(bias_correction=True))
+    if subject == "conversion":
+        rows[OURS + "minmax, tables in floats"] = (Static(),)
     return rows
 
 
