@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
 from paring.artifacts.atomic import write_atomically
+from paring.artifacts.quantizers import sink_quantizers
 from paring.artifacts.translations import free_codes, opset_for, pack_int4, store_half, translations
 from paring.core.task import Inputs, Task, tensors_of
 from paring.errors import ExportError
@@ -64,6 +65,7 @@ def write_onnx(model: nn.Module, task: Task, path: str | Path) -> NodeMap:
     _check_dynamic(program, names, task.dynamic_dims)
     proto = _converted(program, names, opset_for(wrapped))
     _refuse_float_weights(proto)
+    sink_quantizers(proto.graph)
     _unshare_zero_points(proto.graph)
     free_codes(proto.graph)
     pack_int4(proto.graph)
