@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from quantize_clock import timed
-from quantize_files import Peer, answers_judged, file_bytes, folder_of, judged, our_file
+from quantize_files import Peer, answers_judged, file_bytes, folder_of, judged, our_file, weight_bytes
 from quantize_page import page
 from quantize_rows import ours, peers
 from quantize_tasks import SUBJECTS, Subject, given_to_peers
@@ -56,6 +56,7 @@ def _row(path: Path, subject: Subject, folder: Path) -> dict[str, Any]:
     if path.suffix == ".npz":
         return row | {"targets": answers_judged(path, subject, folder)}
     row["file_bytes"] = file_bytes(path)
+    row["weights_smaller"] = weight_bytes(folder / "model.onnx") / weight_bytes(path)
     return row | ({"targets": judged(path, subject, folder)} if subject.judged else {})
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
+from onnx import numpy_helper
 from quantize_tasks import HOME, OUT, Subject
 from torch import Tensor
 
@@ -107,6 +109,13 @@ def file_bytes(path: Path) -> int:
     """Bytes of the file, with its weights where they lie beside it."""
     beside = path.with_suffix(".bin")
     return path.stat().st_size + (beside.stat().st_size if path.suffix == ".xml" and beside.is_file() else 0)
+
+
+def weight_bytes(path: Path) -> int:
+    """Bytes of the numbers in the file alone."""
+    if path.suffix == ".xml":
+        return path.with_suffix(".bin").stat().st_size
+    return sum(len(one.raw_data) or numpy_helper.to_array(one).nbytes for one in onnx.load(path).graph.initializer)
 
 
 def judged(path: Path, subject: Subject, folder: Path, targets: tuple[Target, ...] = TARGETS) -> list[dict[str, Any]]:

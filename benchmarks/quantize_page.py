@@ -29,9 +29,9 @@ quantizer. Fewer bits, and training under rounding: [bits.md](bits.md).
 
 Every peer is given the same fp32 file or traced net and the same calibration batches, and what it writes is judged
 here: drops are against the fp32 file in ONNX Runtime, paired over the same examples (95 % interval), in points of
-accuracy or in percent of the Poisson log loss; `error` is that of the outputs, root mean square, relative. Sizes are of
-the file as shipped. Speed is interleaved with 99 % intervals; a ratio inside the noise floor is called
-indistinguishable."""
+accuracy or in percent of the Poisson log loss; `error` is that of the outputs, root mean square, relative. Smaller is
+the file as shipped, then its weights alone. Speed is interleaved with 99 % intervals; a ratio inside the noise floor is
+called indistinguishable."""
 
 
 def page(results: dict[str, Any]) -> str:
@@ -82,7 +82,7 @@ def _summary(rows: Mapping[str, Any]) -> list[str]:
             mine, theirs = (_by_validation(own, engine, ours=ours) for ours in (True, False))
             if mine is None or theirs is None:
                 continue
-            sizes = [f"{own[one[0]]['baseline_bytes'] / own[one[0]]['file_bytes']:.2f}x" for one in (mine, theirs)]
+            sizes = [_size(own[one[0]]) for one in (mine, theirs)]
             lines.append(
                 [
                     TITLES[subject], engine, mine[0].removeprefix(OURS), _drop(subject, mine[1]["test"]),
@@ -131,7 +131,7 @@ def _files(subject: str, own: Mapping[str, Any]) -> list[str]:
         if "refused" in row:
             lines.append([name, "", "", "refused", row["refused"][:120].replace("|", "/"), ""])
             continue
-        size = f"{row['baseline_bytes'] / row['file_bytes']:.2f}x" if "file_bytes" in row else "no file"
+        size = _size(row) if "file_bytes" in row else "no file"
         for one in row.get("targets", ()):
             if "refused" in one:
                 if not one["refused"].endswith("only OpenVINO reads it."):
@@ -140,6 +140,10 @@ def _files(subject: str, own: Mapping[str, Any]) -> list[str]:
             drops = [_drop(subject, one[split]) if split in one else "" for split in ("validation", "test")]
             lines.append([name, one["target"], size, *drops, f"{one['test']['error']:.2%}"])
     return [] if not lines else [_table(["file", "where", "smaller", "validation drop", "test drop", "error"], lines)]
+
+
+def _size(row: Mapping[str, Any]) -> str:
+    return f"{row['baseline_bytes'] / row['file_bytes']:.2f}x, {row.get('weights_smaller', 0):.2f}x"
 
 
 def _drop(subject: str, found: Mapping[str, Any]) -> str:
