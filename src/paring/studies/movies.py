@@ -63,13 +63,13 @@ def movies_study(data: str | Path | None = None, *, quick: bool = False, seed: i
     ready = partial(_ready, ratings, name, size, seed)
     count = len(size.factors) + size.num_neural + len(size.alike) + 1
     names = {"baseline": f"ensemble of {count}"}
-    alone = Finetune(size.student_epochs, 3e-3, weight_decay=1.0)
+    alone = Finetune(size.student_epochs, 3e-3, weight_decay=0.1, early_stop=2)
     taught = Finetune(size.student_epochs, 5e-3, Response(kind="mse", alpha=1.0))
     small = Use("student")
     rated = (
         Recipe((Use("biases"),), "user and item biases"),
         Recipe((small, alone), "student alone"),
-        Recipe((small, replace(taught, weight_decay=0.5)), "student distilled on the ratings"),
+        Recipe((small, replace(taught, early_stop=2)), "student distilled on the ratings"),
     )
     any_pair = (
         Recipe((small, taught), "student distilled"),
