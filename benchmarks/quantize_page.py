@@ -103,10 +103,10 @@ def _speeds(times: Mapping[str, Any]) -> list[str]:
         if row["ours"] is None:
             continue
         floats = [one for one in row["p50_ms"] if one.startswith(FP32)]
-        cells = [TITLES[subject], engine, f"{row['ours']}, {row['p50_ms'][row['ours']]:.4g} ms"]
+        cells = [TITLES[subject], engine, f"{_words(row['ours'])}, {row['p50_ms'][row['ours']]:.4g} ms"]
         for base in (EAGER, *[f"{FP32} | fp32", f"{FP32} | bf16"]):
             cells.append(_ratio(row, base) if base in (EAGER, *floats) else "")
-        cells.append("none ran" if row["peer"] is None else f"{_ratio(row, row['peer'])} ({row['peer']})")
+        cells.append("none ran" if row["peer"] is None else f"{_ratio(row, row['peer'])} ({_words(row['peer'])})")
         cells.append(f"{row['noise_floor']:.1%}")
         cells.append("" if subject not in TARGETS_OF else f"{TARGETS_OF[subject]:g}x")
         lines.append(cells)
@@ -118,6 +118,11 @@ def _speeds(times: Mapping[str, Any]) -> list[str]:
         "inside the bar: 0.3 points, 0.5 for the encoder, 0.1 % for the rates."
     )
     return ["## Speed, batch 1, one core", note, _table([*heads, "noise floor", "wanted over eager"], lines)]
+
+
+def _words(name: str) -> str:
+    """`FILE | PRECISION` as it may stand in a table."""
+    return name.removeprefix(OURS).replace(" | ", ", ")
 
 
 def _ratio(row: Mapping[str, Any], base: str) -> str:
@@ -160,7 +165,7 @@ def _clocks(clocks: Mapping[str, Any]) -> list[str]:
     parts = []
     for engine, row in clocks.items():
         lines = [
-            [name.replace(" | ", ", "), f"{p50:.4g}", _ratio(row, name) if name in row["ours over"] else ""]
+            [_words(name), f"{p50:.4g}", _ratio(row, name) if name in row["ours over"] else ""]
             for name, p50 in sorted(row["p50_ms"].items(), key=lambda entry: entry[1])
         ]
         refused = "".join(
