@@ -36,7 +36,7 @@ deliver: $(STAMP) # make deliver TASK=task.py:task RECIPE=recipe.yaml BUDGET=bud
 	test ! -e "$(IN_SERVICE)" || $(BIN)/paring gate "$(or $(OUT),out)/artifact" --against "$(IN_SERVICE)" --budget "$(BUDGET)"
 
 bench: $(STAMP) # hours; each script keeps the rows it has, so stop and go on as you like. BENCH=measure runs one
-	cd benchmarks && for name in $(or $(BENCH),measure factorize distill quantize size serve search); do \
+	cd benchmarks && for name in $(or $(BENCH),measure prune factorize distill quantize bits size serve search); do \
 		test ! -f $$name.py || OMP_NUM_THREADS=1 ../$(BIN)/python $$name.py || exit 1; done
 
 docs: $(STAMP) # the guide as a site in out/site

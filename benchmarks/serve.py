@@ -14,23 +14,21 @@ import argparse
 import asyncio
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+from serve_fuzz import fuzz
 from serve_page import page
+from serve_process import CORES, server
 
 from paring.artifacts.manifest import versions
 from paring.core.target import Target
@@ -42,7 +40,6 @@ from paring.traffic.target import Address, address_of, request_for
 HOME = Path(__file__).parents[1]
 RESULTS = HOME / "benchmarks/results"
 MODELS = HOME / "out/benchmarks/serve"
-CORES = sorted(os.sched_getaffinity(0))
 LENGTH, P99_MS, PATIENCE_S = 128, 100.0, 120.0
 SERVERS = ("asyncio", "uvicorn", "starlette", "fastapi", "litserve", "ray")
 Row = dict[str, Any]
@@ -75,39 +72,6 @@ def tiny() -> Path:
     graph = helper.make_graph([helper.make_node("MatMul", ["x", "W"], ["y"])], "g", [x], [y], [weight])
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
     return path
-
-
-@contextmanager
-def server(*args: str) -> Iterator[tuple[str, int]]:
-    """`paring serve ARGS` on the first core: its address and process number."""
-    command = [
-        "taskset",
-        "-c",
-        str(CORES[0]),
-        sys.executable,
-        "-m",
-        "paring",
-        "serve",
-        "--port",
-        "0",
-        "--log",
-        "events",
-    ]
-    with subprocess.Popen([*command, "--drain", "0.1", *args], stderr=subprocess.PIPE, text=True) as child:
-        assert child.stderr is not None
-        try:
-            for line in child.stderr:
-                said = json.loads(line)
-                if said["event"] == "listening":
-                    break
-            else:
-                raise RuntimeError("the server did not start")
-            yield f"http://127.0.0.1:{said['port']}", child.pid
-            child.send_signal(signal.SIGTERM)
-            child.communicate(timeout=60)
-            assert child.returncode == 0
-        finally:
-            child.kill()
 
 
 def text_request(address: Address, length: int = LENGTH) -> bytes:
@@ -318,58 +282,6 @@ def soak(short: bool, peers: str | None) -> Iterator[tuple[str, Callable[[], Row
         }
 
     yield "soak: 80 % load", row
-
-
-def fuzz(short: bool, peers: str | None) -> Iterator[tuple[str, Callable[[], Row]]]:
-    """Bent requests, and schemathesis from the schema; counts of statuses."""
-    sys.path.insert(0, str(HOME))
-    from tests.serve.asking import infer
-    from tests.serve.models import linear, lookup
-    from tests.serve.mutants import mutants
-
-    def bent() -> Row:
-        seen: Counter[int] = Counter()
-        slowest, leaks = 0.0, 0
-        with tempfile.TemporaryDirectory() as folder, server(f"linear={linear(Path(folder) / 'l.onnx')}") as (url, _):
-            for body, headers in mutants(500 if short else 10_000, seed=1):
-                start = time.perf_counter()
-                got = infer(url, body, **headers)
-                slowest = max(slowest, time.perf_counter() - start)
-                seen[got.status] += 1
-                leaks += bool(re.search(rb"/tmp|/home|\.py|Traceback|site-packages", got.body)) and got.status != 200
-        return {
-            "statuses": dict(sorted(seen.items())),
-            "requests": sum(seen.values()),
-            "slowest_s": slowest,
-            "leaks": leaks,
-        }
-
-    def schema() -> Row:
-        with tempfile.TemporaryDirectory() as folder:
-            files = [f"linear={linear(Path(folder) / 'l.onnx')}", f"lookup={lookup(Path(folder) / 'b.onnx')}"]
-            with server(*files) as (url, _):
-                command = [
-                    str(Path(sys.executable).with_name("schemathesis")),
-                    "run",
-                    f"{url}/openapi.json",
-                    "--no-color",
-                ]
-                options = f"--max-examples {5 if short else 1200} --seed 1 --phases coverage,fuzzing"
-                ran = subprocess.run(
-                    [*command, *options.split(), "--exclude-checks", "positive_data_acceptance"],
-                    capture_output=True, text=True, cwd=folder, check=False,
-                )  # fmt: skip
-                import urllib.request
-
-                page = urllib.request.urlopen(f"{url}/metrics").read().decode()
-        counts: Counter[str] = Counter()
-        for status, count in re.findall(r'paring_requests_total\{.*status="(\d+)"\} (\S+)', page):
-            counts[status] += int(float(count))
-        told = re.findall(r"\d+ generated, .*", ran.stdout)
-        return {"exit": ran.returncode, "test_cases": told, "statuses": dict(counts), "requests": sum(counts.values())}
-
-    yield "fuzz: bent requests", bent
-    yield "fuzz: schemathesis", schema
 
 
 PARTS = {"overhead": overhead, "batching": batching, "rate": rate, "overload": overload, "soak": soak, "fuzz": fuzz}
