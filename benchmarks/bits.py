@@ -10,14 +10,13 @@ from that file after each row.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from bits_page import page
+from kept import Kept, commit
 from search_tasks import SUBJECTS
 from torch import Tensor
 
@@ -39,7 +38,7 @@ from paring.quantize.ternary import Ternary
 from paring.quantize.weight_only import WeightOnly
 
 HOME = Path(__file__).parent
-RESULTS, PAGE = HOME / "results" / "bits.json", HOME / "bits.md"
+TABLE = Kept("bits", page)
 OUT = HOME.parent / "out" / "benchmarks" / "bits"
 ROUNDINGS = {"nearest": WeightOnly, "gptq": Gptq, "adaround": Adaround}
 TRAINED = {"mnist": 4, "resnet20": 3}  # epochs
@@ -111,26 +110,6 @@ def before(task: Task, split: str, data: Any) -> Tensor:
     return KEPT[task.name, split]
 
 
-def _commit() -> str:
-    told = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HOME, check=False
-    )
-    return told.stdout.strip() or "unknown"
-
-
-def _load() -> dict[str, Any]:
-    empty: dict[str, Any] = {"rows": {}}
-    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else empty
-
-
-def _save(results: dict[str, Any]) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    unfinished = RESULTS.with_suffix(".partial")
-    unfinished.write_text(json.dumps(results, indent=1) + "\n")
-    unfinished.replace(RESULTS)
-    PAGE.write_text(page(results))
-
-
 def main() -> None:
     """Runs what is missing of the named subjects, all of them by default."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -141,9 +120,9 @@ def main() -> None:
     parser.add_argument("--without", default="\n", help="not those whose name holds this")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    results = _load()
+    results = TABLE.load()
     if asked.render:
-        _save(results)
+        TABLE.save(results)
         return
     for subject in asked.subjects or SUBJECTS:
         wanted = {
@@ -159,13 +138,13 @@ def main() -> None:
         for key, passes in missing.items():
             assert task is not None
             began = time.perf_counter()
-            row = made(key, task, passes) | {"commit": _commit(), "row_s": time.perf_counter() - began}
+            row = made(key, task, passes) | {"commit": commit(), "row_s": time.perf_counter() - began}
             seen = row["test"]
             print(f"{time.strftime('%H:%M:%S')} {key}: {seen['metric']:.4f}, moved {seen['moved']:.4f}", flush=True)
-            results = _load()  # another part may be running beside this one
+            results = TABLE.load()  # another part may be running beside this one
             results["rows"][key] = row
             results |= {"machine": machine(), "versions": versions(), "seed": 0, "threads": 1}
-            _save(results)
+            TABLE.save(results)
 
 
 if __name__ == "__main__":

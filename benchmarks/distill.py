@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from typing import Any
 import torch
 from distill_page import page
 from distill_tasks import LOGS, language_task, log_fold, mnist_task, num_params, outside_embeddings, text_task
+from kept import commit
 from torch import nn
 
 from paring import Recipe, Target, compress, rebuild
@@ -246,18 +246,13 @@ def main() -> None:
             print("done" if name in rows else "    ", name)
         elif name not in rows and not options.render:
             started = time.monotonic()
-            rows[name] = work() | {"commit": _commit(), "versions": versions(), "machine": machine()["cpu"]}
+            rows[name] = work() | {"commit": commit(), "versions": versions(), "machine": machine()["cpu"]}
             RESULTS.parent.mkdir(exist_ok=True)
             RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
             PAGE.write_text(page(rows))
             print(f"{time.monotonic() - started:7.1f} s  {name}  {rows[name].get('test')}", flush=True)
     if options.render:
         PAGE.write_text(page(rows))
-
-
-def _commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HOME, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

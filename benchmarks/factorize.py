@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from factorize_page import page
 from factorize_tasks import SUBJECTS, Subject
+from kept import Kept, commit
 
 from paring import Recipe, Target, compress, rebuild
 from paring.artifacts.manifest import versions
@@ -52,7 +53,7 @@ from paring.numerics.hessian import Moments, whitening
 from paring.quantize.static import Static
 
 HOME = Path(__file__).parent
-RESULTS, PAGE = HOME / "results" / "factorize.json", HOME / "factorize.md"
+TABLE = Kept("factorize", page)
 BLOCKS, BLOCK_MS = 32, 5.0
 FEED_FORWARD = ("*.intermediate.dense", "*.layer.?.output.dense")
 TARGETS = [
@@ -248,35 +249,15 @@ def _is_timed(key: str) -> bool:
     return ": plain" not in key
 
 
-def _commit() -> str:
-    told = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HOME, check=False
-    )
-    return told.stdout.strip() or "unknown"
-
-
-def _load() -> dict[str, Any]:
-    empty: dict[str, Any] = {"rows": {}}
-    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else empty
-
-
-def _save(results: dict[str, Any]) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    partial = RESULTS.with_suffix(".partial")
-    partial.write_text(json.dumps(results, indent=1) + "\n")
-    partial.replace(RESULTS)
-    PAGE.write_text(page(results))
-
-
 def _add(results: dict[str, Any], key: str, make: Callable[[], dict[str, Any]]) -> None:
     if key in results["rows"]:
         return
     print(f"{time.strftime('%H:%M:%S')} {key}", flush=True)
     began = time.perf_counter()
     row = make()
-    results["rows"][key] = row | {"commit": _commit(), "row_s": time.perf_counter() - began}
+    results["rows"][key] = row | {"commit": commit(), "row_s": time.perf_counter() - began}
     results |= {"machine": machine(), "versions": versions(), "seed": 0, "blocks": BLOCKS, "threads": 1}
-    _save(results)
+    TABLE.save(results)
 
 
 def main() -> None:
@@ -289,9 +270,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="rows whose name holds this")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    results = _load()
+    results = TABLE.load()
     if asked.render:
-        _save(results)
+        TABLE.save(results)
         return
     for part in asked.parts or ["cost", *SUBJECTS]:
         if part == "cost":
@@ -309,7 +290,7 @@ def main() -> None:
             for key in missing:
                 print(f"{time.strftime('%H:%M:%S')} {key}, timed", flush=True)
                 timed(key, subject, results["rows"][key])
-                _save(results)
+                TABLE.save(results)
             continue
         if wanted.keys() <= results["rows"].keys():
             continue

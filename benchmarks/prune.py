@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from kept import Kept, commit
 from prune_cost import cost
 from prune_page import page
 from prune_recipes import PARTS, SEEDS
@@ -44,7 +43,7 @@ from paring.numerics.footprint import footprint
 from paring.studies.teachers import cache_folder
 
 HOME = Path(__file__).parent
-RESULTS, PAGE = HOME / "results" / "prune.json", HOME / "prune.md"
+TABLE = Kept("prune", page)
 FILES = cache_folder().parent / "benchmarks" / "prune"
 EXACT = Target("onnxruntime")
 
@@ -178,28 +177,15 @@ def holds(key: str, words: list[str]) -> bool:
     return all((word[1:] not in key) if word.startswith("-") else (word in key) for word in words)
 
 
-def load() -> dict[str, Any]:
-    """The rows so far."""
-    empty: dict[str, Any] = {"rows": {}}
-    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else empty
-
-
 def add(rows: dict[str, dict[str, Any]]) -> None:
     """Puts rows into the file, beside what another process may have put there meanwhile."""
-    told = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HOME, check=False
-    )
-    RESULTS.parent.mkdir(exist_ok=True)
     with (FILES / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        results = load()
+        results = TABLE.load()
         for key, row in rows.items():
-            results["rows"][key] = results["rows"].get(key, {"commit": told.stdout.strip() or "unknown"}) | row
+            results["rows"][key] = results["rows"].get(key, {"commit": commit()}) | row
         results |= {"machine": machine(), "versions": versions(), "threads": 1}
-        partly = RESULTS.with_suffix(".partial")
-        partly.write_text(json.dumps(results, indent=1) + "\n")
-        partly.replace(RESULTS)
-        PAGE.write_text(page(results))
+        TABLE.save(results)
 
 
 def main() -> None:
@@ -221,16 +207,16 @@ def main() -> None:
     for part in asked.parts or every:
         wanted = {key: job for key, job in jobs(part).items() if holds(key, asked.only.split(","))}
         if asked.list:
-            print("\n".join(key + (" (done)" if key in load()["rows"] else "") for key in wanted))
+            print("\n".join(key + (" (done)" if key in TABLE.load()["rows"] else "") for key in wanted))
         elif asked.time:
-            keys = [key for key in wanted if key in load()["rows"] and onnx_path(key).is_file()]
+            keys = [key for key in wanted if key in TABLE.load()["rows"] and onnx_path(key).is_file()]
             for start in range(0, len(keys), 6):
                 print(f"{time.strftime('%H:%M:%S')} timing {keys[start : start + 6]}", flush=True)
                 found = timed(part, keys[start : start + 6], asked.blocks)
                 add({key: {"timed": row} for key, row in found.items()})
         else:
             for key, job in wanted.items():
-                if key not in load()["rows"]:
+                if key not in TABLE.load()["rows"]:
                     print(f"{time.strftime('%H:%M:%S')} {key}", flush=True)
                     row = job()
                     add({key: row})

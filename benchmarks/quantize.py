@@ -10,7 +10,6 @@ benchmarks/quantize_peers/install.sh; a peer that cannot be run leaves a row tha
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from kept import Kept, commit
 from quantize_clock import timed
 from quantize_files import Peer, answers_judged, file_bytes, folder_of, judged, our_file, weight_bytes
 from quantize_page import page
@@ -31,7 +31,7 @@ from paring.engines import machine
 from paring.errors import EngineError
 
 HOME = Path(__file__).parent
-RESULTS, PAGE = HOME / "results" / "quantize.json", HOME / "quantize.md"
+TABLE = Kept("quantize", page, ("rows", "times"))
 
 
 def row_of_ours(name: str, subject: Subject, passes: tuple[Pass, ...]) -> dict[str, Any]:
@@ -60,36 +60,16 @@ def _row(path: Path, subject: Subject, folder: Path) -> dict[str, Any]:
     return row | ({"targets": judged(path, subject, folder)} if subject.judged else {})
 
 
-def _commit() -> str:
-    told = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HOME, check=False
-    )
-    return told.stdout.strip() or "unknown"
-
-
-def _load() -> dict[str, Any]:
-    empty: dict[str, Any] = {"rows": {}, "times": {}}
-    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else empty
-
-
-def _save(results: dict[str, Any]) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    unfinished = RESULTS.with_suffix(".partial")
-    unfinished.write_text(json.dumps(results, indent=1) + "\n")
-    unfinished.replace(RESULTS)
-    PAGE.write_text(page(results))
-
-
 def _add(results: dict[str, Any], part: str, key: str, make: Callable[[], dict[str, Any]]) -> None:
     if key in results[part]:
         return
     print(f"{time.strftime('%H:%M:%S')} {key}", flush=True)
     began = time.perf_counter()
     row = make()
-    results |= _load()  # another subject may have run meanwhile
-    results[part][key] = row | {"commit": _commit(), "row_s": time.perf_counter() - began}
+    results |= TABLE.load()  # another subject may have run meanwhile
+    results[part][key] = row | {"commit": commit(), "row_s": time.perf_counter() - began}
     results |= {"machine": machine(), "versions": versions(), "seed": 0, "threads": 1}
-    _save(results)
+    TABLE.save(results)
 
 
 def main() -> None:
@@ -102,9 +82,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="rows whose name holds this")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    results = _load()
+    results = TABLE.load()
     if asked.render:
-        _save(results)
+        TABLE.save(results)
         return
     for name in asked.subjects or SUBJECTS:
         makers = {f"{name}: {row}": partial(row_of_ours, passes=passes) for row, passes in ours(name).items()}

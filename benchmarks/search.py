@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from kept import commit
 from scipy.stats import spearmanr
 from search_page import page
 from search_tasks import SUBJECTS, resnet20
@@ -254,7 +254,6 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     known: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"rows": {}}
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HOME, capture_output=True, text=True).stdout
     for section, made in rows().items():
         if section not in (given.sections or ("tables", "foretold", "bytes", "distill")) or given.render:
             continue
@@ -262,7 +261,7 @@ def main() -> None:
             if name in known["rows"].get(section, {}) or given.only not in name:
                 continue
             print(time.strftime("%H:%M:%S"), section, name, flush=True)
-            row = make() | {"commit": commit.strip()}
+            row = make() | {"commit": commit()}
             known["rows"].setdefault(section, {})[name] = row
             known |= {"machine": machine(), "versions": versions()}
             RESULTS.parent.mkdir(exist_ok=True)

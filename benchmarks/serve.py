@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -26,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from kept import commit
 from serve_fuzz import fuzz
 from serve_page import page
 from serve_process import CORES, server
@@ -164,6 +166,8 @@ def peer(name: str, python: str, count: int) -> Row:
         try:
             assert child.stdout is not None
             port = next(int(line.split()[1]) for line in child.stdout if line.startswith("port "))
+            # Whoever logs every request would fill the pipe and then wait for us.
+            threading.Thread(target=child.stdout.read, daemon=True).start()
             until_open(port)
             x = np.ones((1, 16), np.float32)
             body = json.dumps({"x": x.tolist()}).encode() if name == "litserve" else x.tobytes()
@@ -189,6 +193,7 @@ def on_ray(python: str, count: int) -> Row:
         try:
             assert child.stdout is not None
             assert any('"listening"' in line for line in child.stdout), "Ray Serve did not start"
+            threading.Thread(target=child.stdout.read, daemon=True).start()
             address = address_of(f"http://127.0.0.1:{port}")
             return {"http_ms": spread(one_by_one(address, request_for(address, {}), count))}
         finally:
@@ -305,10 +310,7 @@ def main() -> None:
             if name in results["rows"]:
                 continue
             print(f"{time.strftime('%H:%M:%S')} {name}", flush=True)
-            commit = subprocess.run(
-                ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HOME
-            ).stdout
-            results["rows"][name] = make() | {"commit": commit.strip(), "cores": [CORES[0], CORES[-1]]}
+            results["rows"][name] = make() | {"commit": commit(), "cores": [CORES[0], CORES[-1]]}
             results |= {"machine": machine(), "versions": versions()}
             path.parent.mkdir(exist_ok=True)
             path.write_text(json.dumps(results, indent=1) + "\n")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from kept import commit
 from onnx import TensorProto, helper, numpy_helper
 from size_page import page
 from size_tasks import lenet5, lenet300
@@ -222,8 +222,7 @@ def main() -> None:
         print(name, flush=True)
         if arguments.list:
             continue
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HOME)
-        row = job() | {"commit": commit.stdout.strip()}
+        row = job() | {"commit": commit()}
         done = saved()  # another process may have written meanwhile
         done["rows"][name] = row
         done |= {"machine": machine(), "versions": versions()}

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from kept import commit
 from studies_page import page
 
 from paring.cli.study import NAMES, Asked, study_of
@@ -50,7 +50,7 @@ def main() -> None:
             return
         said = json.loads((out / "results.json").read_text())
         said["rows"] = [{key: value for key, value in row.items() if key not in BULKY} for row in said["rows"]]
-        more = {"commit": _commit(), "quiet": options.quiet_machine, "about": study.about, "title": study.title}
+        more = {"commit": commit(), "quiet": options.quiet_machine, "about": study.about, "title": study.title}
         columns = _columns(out, study.parts)
         results.write_text(json.dumps(said | more | {"columns": columns}, indent=1) + "\n")
     (HOME / f"{options.name}_study.md").write_text(page(json.loads(results.read_text())))
@@ -65,11 +65,6 @@ def _columns(out: Path, parts: Any) -> dict[str, Any]:
             for sheet in json.loads(path.read_text())["sheets"]:
                 found[sheet["name"]] = {key: sheet[key] for key in ("title", "note", "columns")}
     return found
-
-
-def _commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HOME, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

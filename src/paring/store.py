@@ -28,7 +28,7 @@ from paring.core.check import SPLITS
 from paring.core.edit import Declined, Edit, Epoch
 from paring.core.task import Task, tensors_of
 from paring.errors import CorruptFileError, RunFolderError
-from paring.graph.state import take_state
+from paring.graph.state import take_state, tensor_bytes
 from paring.recipe_io import read_recipe, recipe_hash, to_yaml
 
 FORMAT = 1
@@ -211,6 +211,4 @@ def _sync(path: Path) -> None:
 
 def _feed(digest: Any, name: str, tensor: Tensor) -> None:
     digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-    digest.update(
-        tensor.detach().cpu().flatten().clone(memory_format=torch.contiguous_format).view(torch.uint8).numpy().tobytes()
-    )
+    digest.update(tensor_bytes(tensor))

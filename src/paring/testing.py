@@ -11,7 +11,6 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -24,7 +23,7 @@ from paring.core.recipe import Pass, Recipe
 from paring.core.target import Target
 from paring.core.task import Batch, Task
 from paring.engines import installed_engines, open_session
-from paring.graph.state import named_tensors
+from paring.graph.state import named_tensors, tensor_bytes
 from paring.recipe_io import parse_recipe, to_yaml
 from paring.store import load_candidate, save_candidate
 
@@ -102,8 +101,4 @@ def _snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
 def _same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
     if left.keys() != right.keys():
         return False
-    return all(np.array_equal(_bytes(left[name]), _bytes(right[name])) for name in left)
-
-
-def _bytes(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().flatten().clone(memory_format=torch.contiguous_format).view(torch.uint8).numpy()
+    return all(tensor_bytes(left[name]) == tensor_bytes(right[name]) for name in left)

@@ -20,7 +20,7 @@ from paring.clock.table import table_path
 from paring.core.edit import Progress
 from paring.core.task import Task, tensors_of
 from paring.errors import CorruptFileError
-from paring.graph.state import named_tensors
+from paring.graph.state import named_tensors, tensor_bytes
 
 FORMAT = 1
 
@@ -87,6 +87,4 @@ def _path(model: nn.Module, units: Sequence[Unit], menu: Menu, yardstick: Yardst
 
 def _feed(digest: hashlib._Hash, name: str, tensor: torch.Tensor) -> None:
     digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-    digest.update(
-        tensor.detach().cpu().flatten().clone(memory_format=torch.contiguous_format).view(torch.uint8).numpy().tobytes()
-    )
+    digest.update(tensor_bytes(tensor))

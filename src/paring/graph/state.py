@@ -85,13 +85,11 @@ def weights_digest(model: nn.Module, besides: str = "") -> str:
         if id(tensor) not in seen:
             seen.add(id(tensor))
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(
-                tensor.detach()
-                .cpu()
-                .flatten()
-                .clone(memory_format=torch.contiguous_format)
-                .view(torch.uint8)
-                .numpy()
-                .tobytes()
-            )
+            digest.update(tensor_bytes(tensor))
     return digest.hexdigest()[:16]
+
+
+def tensor_bytes(tensor: Tensor) -> bytes:
+    """The numbers of a tensor in its own order, whatever its strides or device."""
+    flat = tensor.detach().cpu().flatten().clone(memory_format=torch.contiguous_format)
+    return flat.view(torch.uint8).numpy().tobytes()

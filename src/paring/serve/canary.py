@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
@@ -60,6 +61,7 @@ class Canary:
         self.queue = Batcher(lambda: model, limits, instances)
         self.requests = self.answered = self.failed = 0
         self.withdrawn = False  # whether it answers nobody any more
+        self._timeout_ms = limits.timeout_ms
         self._draw = random.Random(seed)
         self._right: dict[Arm, MeanSequence] = {arm: MeanSequence(0.0, 1.0, ALPHA / 2) for arm in ("main", "canary")}
         self._ms: dict[Arm, RatioSequence] = {arm: RatioSequence(ALPHA / 2) for arm in ("main", "canary")}
@@ -82,13 +84,15 @@ class Canary:
     async def submit(
         self, main: Batcher, inputs: Arrays, rows: int, request_id: str = "", timeout_ms: float | None = None
     ) -> Answer:
-        """The answer of whichever is drawn. What the canary cannot answer, main does. Raises RequestError."""
+        """The answer of whichever is drawn. What the canary cannot answer main does, in the time left."""
         self.requests += 1
         if not self.withdrawn and self._draw.random() < self.fraction:
+            began = time.perf_counter()
             try:
                 answer = await self.queue.submit(inputs, rows, request_id, timeout_ms)
             except RequestError as error:
-                answer = await main.submit(inputs, rows, request_id, timeout_ms)
+                rest_ms = (timeout_ms or self._timeout_ms) - 1e3 * (time.perf_counter() - began)
+                answer = await main.submit(inputs, rows, request_id, max(rest_ms, 1.0))
                 self.failed += error.status != 503  # main answered it, so the request was not to blame
                 self._look()
                 return answer

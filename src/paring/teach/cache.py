@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from paring.core.task import Inputs, tensors_of
 from paring.core.taught import Answers
 from paring.errors import CorruptFileError, RunFolderError
-from paring.graph.state import weights_digest
+from paring.graph.state import tensor_bytes, weights_digest
 
 HEAD = "teach.json"
 
@@ -63,15 +62,7 @@ def inputs_digest(batches: list[Inputs]) -> str:
     for inputs in batches:
         for name, tensor in tensors_of(inputs).items():
             digest = digests.setdefault(name, hashlib.sha256(f"{name} {tensor.dtype}".encode()))
-            digest.update(
-                tensor.detach()
-                .cpu()
-                .flatten()
-                .clone(memory_format=torch.contiguous_format)
-                .view(torch.uint8)
-                .numpy()
-                .tobytes()
-            )
+            digest.update(tensor_bytes(tensor))
     return hashlib.sha256("".join(one.hexdigest() for one in digests.values()).encode()).hexdigest()[:16]
 
 
