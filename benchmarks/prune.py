@@ -64,7 +64,7 @@ def dense(part: str, seed: int) -> tuple[Path, dict[str, tuple[Tensor, Tensor]]]
     """The unpruned net's file, and its answers with the targets on both splits."""
     subject: Subject = subject_of(part, seed)
     path = onnx_path(f"{part}: dense, seed {seed}")
-    write_onnx(subject.task.model, subject.timed, path)
+    write_onnx(subject.dense, subject.timed, path)
     return path, {split: file_outputs(open_session(path, EXACT), data) for split, data in splits(subject.task)}
 
 
@@ -104,7 +104,7 @@ def judged(part: str, seed: int, key: str, model: nn.Module) -> dict[str, Any]:
         "seed": seed,
         "num_params": num_params(model),
         "macs": macs(model, subject.task.example_inputs),
-        "dense_macs": macs(subject.task.model, subject.task.example_inputs),
+        "dense_macs": macs(subject.dense, subject.task.example_inputs),
         "file_bytes": path.stat().st_size,
         "dense_file_bytes": base.stat().st_size,
         "layers": zeros(model),

@@ -6,6 +6,7 @@ from typing import Any
 
 from paring.core.recipe import Pass
 from paring.distill.response import Response
+from paring.distill.teachers import Teachers
 from paring.finetune import Finetune
 from paring.numerics.importance import NM
 from paring.prune.channels import Channels
@@ -21,6 +22,7 @@ from paring.prune.wanda import Wanda
 
 Rows = dict[str, tuple[Pass, ...]]
 
+FINE_TUNED = "fine-tuned"  # the encoder that teaches the one before its task
 SEEDS = {"wide": 3, "units": 3, "encoder": 1, "movement": 1}
 
 
@@ -75,9 +77,10 @@ def encoder() -> Rows:
 
 def movement() -> Rows:
     """Scores learned against magnitudes, everything else alike."""
+    taught = Teachers((FINE_TUNED,), Response(temperature=2.0, alpha=0.9))
     gradual = Cubic(
-        epochs=5, learning_rate=2e-4, objective=Response(temperature=2.0, alpha=0.9), begin=0.1, end=0.6, interval=32,
-        warmup=0.05, gradient_clip=1.0, precision="bf16",
+        epochs=5, learning_rate=2e-4, objective=taught, begin=0.1, end=0.6, interval=16, warmup=0.05,
+        gradient_clip=1.0, precision="bf16",
     )  # fmt: skip
     inside: dict[str, Any] = {"include": ("bert.encoder.*",), "sparsity": 0.9, "scope": "layer", "schedule": gradual}
     return {

@@ -56,6 +56,8 @@ def test_each_mistake_is_one_line(make, kind: type[ParingError], words: str) -> 
 
 
 def test_one_pass_iterators_and_non_models_are_refused_at_construction() -> None:
+    with pytest.raises(TaskError, match="teachers is a tuple; it must be a dict"):
+        broken(teachers=(nn.Identity(),))
     with pytest.raises(TaskError, match="validation is a one-pass iterator"):
         broken(validation=iter([(X, Y)]))
     with pytest.raises(TaskError, match=r"must be a torch\.nn\.Module"):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from paring import Recipe, Task, batches, compress, rebuild
 from paring.core.recipe import Pass
 from paring.distill.response import Response
-from paring.errors import MissingError, SettingError
+from paring.errors import MissingError, SettingError, UnknownNameError
 from paring.finetune import Finetune
 from paring.graph.curvature import hessian_diagonals
 from paring.numerics.importance import NM
@@ -124,7 +124,7 @@ def learnable() -> Task:
     return replace(task, model=rebuild(compress(task, Recipe((Finetune(epochs=12, learning_rate=5e-3),))), task))
 
 
-SCHEDULE = Cubic(epochs=6, learning_rate=5e-3, begin=0.1, interval=4, objective=Response(temperature=2.0))
+SCHEDULE = Cubic(epochs=18, learning_rate=5e-3, begin=0.1, interval=4, objective=Response(temperature=2.0))
 
 
 @pytest.mark.parametrize(
@@ -139,6 +139,21 @@ def test_gradual_pruning_ends_at_its_sparsity_and_beats_one_shot(step: Pass) -> 
     assert losses[0] < 0.8 * losses[1]
     lost = torch.cat([zeros(gradual, name).flatten() for name in ("0", "2")])
     assert float(lost.float().mean()) == pytest.approx(0.8, abs=0.003)
+
+
+def test_movement_begins_at_the_magnitudes_of_a_trained_model() -> None:
+    """A model whose training says nothing loses its smallest weights, and one that is asked to forget them does not."""
+    task, still = learnable(), Cubic(epochs=1, learning_rate=1e-9, begin=0.1, interval=1)
+    found = {
+        initial: rebuild(
+            compress(task, Recipe((Movement(sparsity=0.7, rate=1e-9, initial=initial, schedule=still),))), task
+        )
+        for initial in ("magnitude", "zero")
+    }
+    smallest = rebuild(compress(task, Recipe((Magnitude(sparsity=0.7, scope="layer"),))), task)
+    for name in ("0", "2"):
+        assert torch.equal(zeros(found["magnitude"], name), zeros(smallest, name))
+        assert not torch.equal(zeros(found["zero"], name), zeros(smallest, name))
 
 
 @pytest.mark.parametrize("step", [Wanda(sparsity=0.5), Obs(sparsity=0.5)])
@@ -168,6 +183,11 @@ def test_what_is_refused() -> None:
             make(sparsity=0.7, pattern=NM(2, 4))
     with pytest.raises(SettingError, match=r"schedule\.begin is 0"):
         Movement(schedule=Cubic())
+    with pytest.raises(UnknownNameError, match="initial"):
+        Movement(initial="large")  # type: ignore[arg-type]
+    for rate in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(SettingError, match="rate is"):
+            Movement(rate=rate)
     with pytest.raises(SettingError, match=r"begin is 0\.5 and end 0\.2"):
         Cubic(begin=0.5, end=0.2)
     with pytest.raises(MissingError, match="calibration"):

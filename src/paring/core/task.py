@@ -86,6 +86,10 @@ class Task:
             raise TaskError(f"Task: model is {type(self.model).__name__}; it must be a torch.nn.Module.")
         if not tensors_of(self.example_inputs):
             raise TaskError("Task: example_inputs holds no tensor; give a tensor, a tuple or a dict of tensors.")
+        for field_name in ("students", "teachers"):
+            if not isinstance(getattr(self, field_name), Mapping):
+                got = type(getattr(self, field_name)).__name__
+                raise TaskError(f"Task: {field_name} is a {got}; it must be a dict from names.")
         for split in ("validation", "calibration", "train", "test"):
             data = getattr(self, split)
             if data is not None and iter(data) is data:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import ClassVar, final, get_args
+from typing import ClassVar, Literal, final, get_args
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,9 @@ from paring.prune.settings import Cubic, check_sparsity
 
 KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 BEGIN = 0.1
+MEMORY = 0.999  # of the gradient's mean square, as Adam's second moment
+EPSILON = 1e-8
+Initial = Literal["magnitude", "zero"]
 
 
 @final
@@ -28,8 +32,11 @@ BEGIN = 0.1
 class Movement(Pass):
     """Trains the model while scores learn which weights to keep; those of the lowest scores are zero in the forward.
 
-    A score moves by -gradient x weight, the gradient taken at the masked weight, so that a removed weight may come
-    back. Sparsity rises on the cubic schedule; `schedule.objective` may be any (so: distilled). `pattern` asks for N:M.
+    A score begins at half the weight squared and changes as that would under the optimizer's own steps (Adam without
+    momentum), `rate` times as fast; the gradient is taken at the masked weight, so that a removed weight may come back.
+    At rate 1 kept weights are ranked by magnitude, and the greater the rate, the more by where training moves them.
+    `initial="zero"` forgets the magnitudes, as the paper does: for a model that is still far from its task. Sparsity
+    rises on the cubic schedule; `schedule.objective` may be any (so: distilled). `pattern` asks for N:M.
     Raises: SettingError. Reference: Sanh, Wolf & Rush 2020, arXiv:2005.07683.
     """
 
@@ -43,12 +50,18 @@ class Movement(Pass):
     sparsity: float = 0.5  # fraction of zeros
     scope: Scope = "layer"
     pattern: NM | None = None
+    rate: float = 1.0  # how much faster than the weights the scores move
+    initial: Initial = "magnitude"
     schedule: Cubic = field(default_factory=lambda: Cubic(begin=BEGIN))
 
     def __post_init__(self) -> None:
         check_sparsity(self.name, self.sparsity, self.pattern, Movement.sparsity)
         if self.scope not in get_args(Scope):
             raise UnknownNameError("scope", self.scope, get_args(Scope), self.name)
+        if self.initial not in get_args(Initial):
+            raise UnknownNameError("initial", self.initial, get_args(Initial), self.name)
+        if not 0 < self.rate < math.inf:
+            raise SettingError(f"{self.name}: rate is {self.rate}; it must be a finite number above 0.")
         if self.schedule.begin <= 0:
             raise SettingError(f"{self.name}: schedule.begin is 0; scores need some steps before the first zeros.")
 
@@ -69,7 +82,8 @@ class Movement(Pass):
             yield from site.edits()
         final = self.sparsity if self.pattern is None else self.pattern.sparsity
         with ExitStack() as stack:
-            learners = [_Learner(site, model) for site in chosen]
+            pace = self.rate * self.schedule.learning_rate
+            learners = [_Learner(site, model, pace, self.initial) for site in chosen]
             for learner in learners:
                 stack.callback(learner.hook.remove)
 
@@ -87,14 +101,17 @@ class Movement(Pass):
 class _Learner:
     """The scores of one weight, and the values its removed entries had when they went."""
 
-    def __init__(self, site: Site, model: nn.Module) -> None:
-        self._site, self._model = site, model
+    def __init__(self, site: Site, model: nn.Module, pace: float, initial: Initial) -> None:
+        self._site, self._model, self._pace = site, model, pace
         self._weight = site.weight(model)
         self._gone_before = site.gone(model)
         if self._gone_before is not None:
             self._gone_before = self._gone_before.clone()
         self._latent = self._weight.detach().clone()
-        self._score = torch.zeros_like(self._latent, dtype=torch.float32)
+        magnitude = 0.5 * self._latent.float() ** 2
+        self._score = magnitude if initial == "magnitude" else torch.zeros_like(magnitude)
+        self._square = torch.zeros_like(magnitude)  # of the gradient, its running mean
+        self._seen = torch.zeros(())  # steps
         self.hook = self._weight.register_post_accumulate_grad_hook(self._learn)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
@@ -103,14 +120,19 @@ class _Learner:
         assert weight.grad is not None
         self._to(weight.device)
         self._latent = torch.where(weight != 0, weight, self._latent)
-        self._score -= weight.grad.float() * self._latent.float()
+        gradient = weight.grad.float()
+        self._seen += 1
+        self._square.lerp_(gradient**2, 1 - MEMORY)
+        typical = (self._square / (1 - MEMORY**self._seen)).sqrt()
+        self._score -= self._pace * self._latent.float() * gradient / (typical + EPSILON)
 
     def _to(self, device: torch.device) -> None:
         self._latent, self._score = self._latent.to(device), self._score.to(device)
+        self._square, self._seen = self._square.to(device), self._seen.to(device)
 
-    def state(self) -> tuple[Tensor, Tensor]:
+    def state(self) -> tuple[Tensor, ...]:
         """What a checkpoint must hold of it."""
-        return self._latent, self._score
+        return self._latent, self._score, self._square, self._seen
 
     def scores(self) -> Tensor:
         """Scores shifted to be at least 0, and -1 where an earlier pass removed the weight."""

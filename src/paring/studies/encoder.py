@@ -132,15 +132,35 @@ def sized_task(data: str | Path | None = None, config: Any = None, *, num_senten
     )
 
 
+def pretrained_encoder(seed: int = 0) -> tuple[nn.Module, Any]:
+    """The packaged encoder as it was before SST-2, with a head drawn from `seed`, and its tokenizer.
+
+    Raises: TaskError without transformers or the package.
+    """
+    home, tokenizer = _packaged()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _classifier(home)
+    _load(model.bert, load_file(Path(home) / "model.safetensors"), "embeddings.position_ids")
+    return model.eval(), tokenizer
+
+
 def _fine_tuned(data: str | Path | None) -> tuple[nn.Module, Any]:
     home, tokenizer = _packaged()
+    model = _classifier(home)
+    _load(model, load_file(find_file(*MINILM, data)), "bert.embeddings.position_ids")
+    return model, tokenizer
+
+
+def _classifier(home: str) -> Any:
     from transformers import BertConfig, BertForSequenceClassification
 
-    model = BertForSequenceClassification(BertConfig.from_pretrained(home, num_labels=2))
-    state = {name: value.float() for name, value in load_file(find_file(*MINILM, data)).items()}
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    assert not missing and set(unexpected) <= {"bert.embeddings.position_ids"}, (missing, unexpected)
-    return model, tokenizer
+    return BertForSequenceClassification(BertConfig.from_pretrained(home, num_labels=2))
+
+
+def _load(model: nn.Module, state: dict[str, Tensor], surplus: str) -> None:
+    missing, unexpected = model.load_state_dict({name: x.float() for name, x in state.items()}, strict=False)
+    assert not missing and set(unexpected) <= {surplus}, (missing, unexpected)
 
 
 def _packaged() -> tuple[str, Any]:
