@@ -83,29 +83,32 @@ def recipes(subject: str) -> dict[str, tuple[Pass, ...]]:
     if subject == "text":
         inside: dict[str, Any] = {"include": FEED_FORWARD}
         recovery = Finetune(epochs=1, learning_rate=5e-5, precision="bf16", objective=distilled)
-        for ratio in (0.6, 0.5, 0.4, 0.3):
+        for ratio in (0.7, 0.6, 0.5, 0.4, 0.3):
             both(f"ratio {ratio}", Ratio(ratio), **inside)
         rows["plain fisher, ratio 0.5"] = (Svd(rank=Ratio(0.5), fisher=True, **inside),)
-        rows["whitened fisher, ratio 0.5"] = (WhitenedSvd(rank=Ratio(0.5), fisher=True, **inside),)
+        for ratio in (0.7, 0.6, 0.5):
+            rows[f"whitened fisher, ratio {ratio}"] = (WhitenedSvd(rank=Ratio(ratio), fisher=True, **inside),)
         for target in TARGETS:
             for error in (0.05, 0.1):
                 step = WhitenedSvd(rank=ByClock(error, target), **inside)
                 rows[f"whitened, by clock {error} in {target}"] = (step,)
         for ratio in (0.4, 0.3):
             both(f"ratio {ratio}, recovered", Ratio(ratio), recovery, **inside)
+        step = WhitenedSvd(rank=Ratio(0.6), fisher=True, **inside)
+        rows["whitened fisher, ratio 0.6, recovered"] = (step, recovery)
         rows["whitened, ratio 0.4, recovered, int8"] = (WhitenedSvd(rank=Ratio(0.4), **inside), recovery, Static())
         rows["int8"] = (Static(),)
     if subject == "vgg":
-        recovery = Finetune(epochs=2, learning_rate=5e-4, precision="bf16", objective=distilled)
+        recovery = Finetune(epochs=2, learning_rate=1.5e-3, warmup=0.1, precision="bf16", objective=distilled)
         for method in ("hosvd", "hooi", "whitened"):
             rows[f"tucker {method}, ratio 0.3"] = (Tucker(rank=Ratio(0.3), method=method),)  # type: ignore[arg-type]
         rows["spatial, ratio 0.4"] = (Spatial(rank=Ratio(0.4)),)
         for target in TARGETS:
-            for error in (0.1, 0.2):
+            for error in (0.004, 0.007) if target is TARGETS[0] else (0.004,):
                 step = Tucker(rank=ByClock(error, target))
                 rows[f"tucker, by clock {error} in {target}, recovered"] = (step, recovery)
-        step = Tucker(rank=ByClock(0.2, TARGETS[1], int8=True))
-        rows["tucker, by clock 0.2 in int8, recovered, int8"] = (step, recovery, Static())
+        step = Tucker(rank=ByClock(0.004, TARGETS[1], int8=True))
+        rows["tucker, by clock 0.004 in int8, recovered, int8"] = (step, recovery, Static())
         rows["int8"] = (Static(),)
     return rows
 

@@ -31,8 +31,10 @@ OURS = {
     "activation": Channels(importance="activation", scope="global"),
 }
 PEERS = [Peer(importance, scope) for importance in ("magnitude", "taylor") for scope in ("global", "local")]  # type: ignore[arg-type]
-RECOVERY = Finetune(epochs=3, learning_rate=1e-3, objective=Response(temperature=4.0, alpha=0.9), precision="bf16")
-BEST = ("obs", Peer("taylor", "global", reestimate=True))  # by validation at 2.5x
+RECOVERY = Finetune(
+    epochs=3, learning_rate=2e-3, warmup=0.1, objective=Response(temperature=4.0, alpha=0.9), precision="bf16"
+)
+BEST = ("obs", Peer("magnitude", "local", reestimate=True))  # by validation at 2.5x
 
 Made = dict[str, Any]
 Prune = Callable[[str, tuple[Pass, ...]], Made]
