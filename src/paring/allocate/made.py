@@ -12,9 +12,8 @@ from paring.core.edit import Edit
 from paring.core.recipe import Pass
 from paring.core.task import Inputs, Task
 from paring.errors import NothingToDoError
-from paring.graph.edits.fold import FoldBatchNorm
+from paring.graph.folding import folds
 from paring.graph.sites import replace, submodule
-from paring.graph.trace import batch_norm_pairs
 
 
 def made(model: nn.Module, task: Task, steps: Sequence[Pass]) -> nn.Module:
@@ -35,8 +34,8 @@ def made(model: nn.Module, task: Task, steps: Sequence[Pass]) -> nn.Module:
 def folded(model: nn.Module, inputs: Inputs) -> nn.Module:
     """A copy whose batch norms are folded where they can be. Raises TraceError."""
     trial = copy.deepcopy(model).eval()
-    for layer, norm in batch_norm_pairs(trial, inputs):
-        trial = FoldBatchNorm(layer, norm).apply(trial)
+    for fold in folds(trial, inputs):
+        trial = fold.apply(trial)
     return trial
 
 

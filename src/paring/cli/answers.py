@@ -87,10 +87,9 @@ def types() -> tuple[Recipe, ...]:
 def ranked(task: Task) -> Generator[Told, None, list[Sensitivity]]:
     """Each layer's own damage in int8, the worst first."""
     from paring.core.stream import told
-    from paring.graph.edits.fold import FoldBatchNorm
     from paring.graph.edits.unfuse import unfuse_all
+    from paring.graph.folding import folds
     from paring.graph.sites import layers_of
-    from paring.graph.trace import batch_norm_pairs
     from paring.quantize.sensitivity import in_integers, sensitivities
     from paring.quantize.static import KINDS, Static
     from paring.run import Told
@@ -99,8 +98,8 @@ def ranked(task: Task) -> Generator[Told, None, list[Sensitivity]]:
     model: Any = copy.deepcopy(task.model).eval()
     for edit in list(unfuse_all(model)):
         model = edit.apply(model)
-    for layer, norm in batch_norm_pairs(model, task.example_inputs):
-        model = FoldBatchNorm(layer, norm).apply(model)
+    for fold in folds(model, task.example_inputs):
+        model = fold.apply(model)
     names = [name for name, _ in layers_of(model, KINDS)]
     plan = yield from told(Static().planned(model, names, (), task), lambda step: Told("sensitivity", step))
     full = in_integers(model, plan, task)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
@@ -13,6 +14,8 @@ from paring.errors import CorruptFileError, UnknownNameError
 
 if TYPE_CHECKING:
     from paring.core.task import Task
+
+T = TypeVar("T")
 
 
 class Edit(ABC):
@@ -59,6 +62,17 @@ class Declined:
 
     layer: str
     reason: str
+
+
+def accepted(found: Iterable[T | Declined]) -> Generator[Declined, None, list[T]]:
+    """Yields what was declined and returns the rest, in order: `sites = yield from accepted(...)`."""
+    rest: list[T] = []
+    for one in found:
+        if isinstance(one, Declined):
+            yield one
+        else:
+            rest.append(one)
+    return rest
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, final, get_args
 import torch
 from torch import Tensor, nn
 
-from paring.core.edit import Declined, Step
+from paring.core.edit import Declined, Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import LayerError, UnknownNameError
@@ -57,11 +57,7 @@ class Embedding(Pass):
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """Yields one FactorizeEmbedding a table, or Declined where the rank saves nothing."""
         names: list[str] = []
-        for found in list(targets(self, model, (nn.Embedding,))):
-            if isinstance(found, Declined):
-                yield found
-                continue
-            layer, dense = found
+        for layer, dense in (yield from accepted(targets(self, model, (nn.Embedding,)))):
             assert isinstance(dense, nn.Embedding)
             if dense.max_norm is not None:
                 yield refuse(self, layer, f"it renormalizes its rows to max_norm {dense.max_norm} at every look-up")

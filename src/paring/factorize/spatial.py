@@ -9,7 +9,7 @@ from typing import ClassVar, final
 from torch import nn
 
 from paring.clock.chain import Chain, Conv
-from paring.core.edit import Declined, Step
+from paring.core.edit import Declined, Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task, batch_size_of
 from paring.errors import LayerError
@@ -45,11 +45,7 @@ class Spatial(Pass):
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """Yields one FactorizeSpatial a layer, or Declined where the rank saves nothing or the clock says no."""
         names: list[str] = []
-        for found in list(targets(self, model, (nn.Conv2d,))):
-            if isinstance(found, Declined):
-                yield found
-                continue
-            layer, dense = found
+        for layer, dense in (yield from accepted(targets(self, model, (nn.Conv2d,)))):
             assert isinstance(dense, nn.Conv2d)
             if (reason := _why_not(dense)) is not None:
                 yield refuse(self, layer, reason)

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 from torch import nn
 
-from paring.core.edit import Declined, Step
+from paring.core.edit import Declined, Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import LayerError
@@ -49,12 +49,7 @@ class Svd(Pass):
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """Yields one Factorize a layer, or Declined where the rank saves nothing or the clock says no."""
         yield from unfuse_all(model)
-        layers: list[str] = []
-        for found in list(targets(self, model, (nn.Linear,))):
-            if isinstance(found, Declined):
-                yield found
-            else:
-                layers.append(found[0])
+        layers = [name for name, _ in (yield from accepted(targets(self, model, (nn.Linear,))))]
         shapes = input_shapes(model, layers, task.example_inputs)
         roots = fisher_roots(model, layers, task, self.name) if self.fisher else {}
         for layer in layers:

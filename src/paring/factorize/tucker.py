@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from paring.clock.chain import Chain, Conv
-from paring.core.edit import Declined, Progress, Step
+from paring.core.edit import Declined, Progress, Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task, batch_size_of
 from paring.errors import LayerError, UnknownNameError
@@ -64,11 +64,7 @@ class Tucker(Pass):
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """Yields one FactorizeConv a layer, or Declined where nothing is saved, measured faster or known."""
         names: list[str] = []
-        for found in list(targets(self, model, (nn.Conv2d,))):
-            if isinstance(found, Declined):
-                yield found
-                continue
-            layer, dense = found
+        for layer, dense in (yield from accepted(targets(self, model, (nn.Conv2d,)))):
             assert isinstance(dense, nn.Conv2d)
             if (reason := why_not_conv(dense)) is not None:
                 yield refuse(self, layer, reason)

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 from torch import nn
 
-from paring.core.edit import Declined, Progress, Step
+from paring.core.edit import Declined, Progress, Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import LayerError, SettingError
@@ -58,12 +58,7 @@ class WhitenedSvd(Pass):
         """Yields one Factorize a layer, or Declined where nothing is saved, measured faster or known of its input."""
         yield from unfuse_all(model)
         assert task.calibration is not None
-        names: list[str] = []
-        for found in list(targets(self, model, (nn.Linear,))):
-            if isinstance(found, Declined):
-                yield found
-            else:
-                names.append(found[0])
+        names = [name for name, _ in (yield from accepted(targets(self, model, (nn.Linear,))))]
         sweep = Sweep(model, task.calibration, self.name)
         shapes = input_shapes(model, names, task.example_inputs)
         roots = fisher_roots(model, names, task, self.name) if self.fisher else {}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from paring.core.edit import Declined
+from paring.core.edit import Declined, accepted
 from paring.core.recipe import Pass
 from paring.errors import LayerError
 from paring.graph.capture import Sweep, unfolded
@@ -23,10 +23,7 @@ def column_sites(
     Raises: LayerError for a layer named outright that would be declined, unless `on_unsupported="skip"`.
     """
     found: dict[str, Site] = {}
-    for site in sites(step, model, kinds, pattern=pattern):
-        if isinstance(site, Declined):
-            yield site
-            continue
+    for site in (yield from accepted(sites(step, model, kinds, pattern=pattern))):
         reason = unread(model, sweep, site.layer)
         if reason is None:
             found[site.layer] = site

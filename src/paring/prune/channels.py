@@ -9,7 +9,7 @@ from typing import ClassVar, final
 
 from torch import nn
 
-from paring.core.edit import Declined, Step
+from paring.core.edit import Step, accepted
 from paring.core.task import Task
 from paring.graph.groups import ChannelGroup, channel_groups, producers_of
 from paring.graph.targets import targets
@@ -38,12 +38,7 @@ class Channels(Structured):
 
     def groups(self, model: nn.Module, task: Task) -> Iterator[ChannelGroup | Step]:
         """See `Structured`. Raises TraceError if the model cannot be traced."""
-        chosen: set[str] = set()
-        for target in targets(self, model, KINDS):
-            if isinstance(target, Declined):
-                yield target
-            else:
-                chosen.add(target[0])
+        chosen = {name for name, _ in (yield from accepted(targets(self, model, KINDS)))}
         groups = channel_groups(model, task.example_inputs, task.predict)
         seen = {layer for group in groups for layer in group.layers}
         yield from (self.refuse((layer,), "its output does not reach the model's") for layer in sorted(chosen - seen))

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, final, get_args
 import torch
 from torch import Tensor, nn
 
-from paring.core.edit import Declined, Step
+from paring.core.edit import Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import UnknownNameError
@@ -64,12 +64,7 @@ class Magnitude(Pass):
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """See `Pass.run`. Raises LayerError for a layer named outright whose weight an excluded layer shares."""
         yield from unfuse_all(model)
-        chosen: list[Site] = []
-        for site in sites(self, model, KINDS, pattern=self.pattern):
-            if isinstance(site, Declined):
-                yield site
-            else:
-                chosen.append(site)
+        chosen = yield from accepted(sites(self, model, KINDS, pattern=self.pattern))
         for site in chosen:
             yield from site.edits()
         final = self.sparsity if self.pattern is None else self.pattern.sparsity

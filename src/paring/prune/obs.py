@@ -9,7 +9,7 @@ from typing import ClassVar, cast, final, get_args
 import torch
 from torch import Tensor, nn
 
-from paring.core.edit import Declined, Step
+from paring.core.edit import Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import SettingError, UnknownNameError
@@ -59,12 +59,7 @@ class Obs(Pass):
         yield from unfuse_all(model)
         assert task.calibration is not None
         sweep = Sweep(model, task.calibration, self.name)
-        chosen: list[Site] = []
-        for site in column_sites(self, model, sweep, KINDS, self.pattern):
-            if isinstance(site, Declined):
-                yield site
-            else:
-                chosen.append(site)
+        chosen = yield from accepted(column_sites(self, model, sweep, KINDS, self.pattern))
         for site in chosen:
             layer = cast(nn.Linear | nn.Conv2d, model.get_submodule(site.layer))
             second_II = input_moments(sweep, site.layer, layer).second_II

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, final
 import torch
 from torch import Tensor, nn
 
-from paring.core.edit import Declined, Step
+from paring.core.edit import Declined, Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import LayerError, MissingError, SettingError
@@ -57,12 +57,9 @@ class Vocabulary(Pass):
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """See `Pass.run`."""
         chosen: dict[str, nn.Embedding] = {}
-        for target in targets(self, model, (nn.Embedding,)):
-            if isinstance(target, Declined):
-                yield target
-            else:
-                assert isinstance(target[1], nn.Embedding)
-                chosen[target[0]] = target[1]
+        for name, table in (yield from accepted(targets(self, model, (nn.Embedding,)))):
+            assert isinstance(table, nn.Embedding)
+            chosen[name] = table
         used = self._used(model, task, chosen)
         for name, embedding in chosen.items():
             total = embedding.num_embeddings

@@ -13,10 +13,9 @@ from paring.core.edit import Changed, Declined, Step
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import LayerError, NothingToDoError, UnknownNameError
-from paring.graph.edits.fold import FoldBatchNorm
 from paring.graph.edits.weight_only import Cast as CastEdit
 from paring.graph.edits.weight_only import StoredAs
-from paring.graph.trace import batch_norm_pairs
+from paring.graph.folding import folds
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -45,9 +44,7 @@ class Cast(Pass):
     @torch.no_grad()
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """Rounds in place, layer by layer. Raises LayerError for weights beyond what fp16 holds, NothingToDoError."""
-        for layer, norm in batch_norm_pairs(model, task.example_inputs):
-            if self.selects(layer):
-                yield FoldBatchNorm(layer, norm)
+        yield from folds(model, task.example_inputs, self.selects)
         rounded: list[str] = []
         for name, module in list(model.named_modules()):
             floats = [p for p in module._parameters.values() if p is not None and p.dtype == torch.float32]

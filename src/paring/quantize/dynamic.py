@@ -8,16 +8,15 @@ from typing import ClassVar, final, get_args
 
 from torch import nn
 
-from paring.core.edit import Declined, Step
+from paring.core.edit import Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import LayerError, UnknownNameError
-from paring.graph.edits.fold import FoldBatchNorm
 from paring.graph.edits.unfuse import unfuse_all
 from paring.graph.edits.weight_only import QuantizeDynamic
+from paring.graph.folding import folds
 from paring.graph.sites import submodule
 from paring.graph.targets import targets
-from paring.graph.trace import batch_norm_pairs
 from paring.graph.weight_only import DynamicLinear
 from paring.numerics.quant import round_weight, weight_scale
 from paring.quantize.integers import WeightRange, largest_integer, weight_and_bias
@@ -50,15 +49,8 @@ class Dynamic(Pass):
         """Folds batch norms, then stores one Linear after another. Raises LayerError for NaN in a weight."""
         yield from unfuse_all(model)
         quant_max = largest_integer(8, self.weight_range)
-        names: list[str] = []
-        for target in list(targets(self, model, (nn.Linear,))):
-            if isinstance(target, Declined):
-                yield target
-            else:
-                names.append(target[0])
-        for layer, norm in batch_norm_pairs(model, task.example_inputs):
-            if layer in names:
-                yield FoldBatchNorm(layer, norm)
+        names = [name for name, _ in (yield from accepted(targets(self, model, (nn.Linear,))))]
+        yield from folds(model, task.example_inputs, names.__contains__)
         for name in names:
             weight, _ = weight_and_bias(submodule(model, name))
             try:

@@ -14,10 +14,9 @@ from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import SettingError
 from paring.graph.chains import channel_pairs
-from paring.graph.edits.fold import FoldBatchNorm
 from paring.graph.edits.unfuse import unfuse_all
+from paring.graph.folding import folds
 from paring.graph.targets import targets
-from paring.graph.trace import batch_norm_pairs
 from paring.numerics.quant import spread
 
 
@@ -49,9 +48,7 @@ class Equalize(Pass):
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """Folds, rescales in place, and yields the layers that changed; a layer in no pair is declined."""
         yield from unfuse_all(model)
-        for layer, norm in batch_norm_pairs(model, task.example_inputs):
-            if self.selects(layer):
-                yield FoldBatchNorm(layer, norm)
+        yield from folds(model, task.example_inputs, self.selects)
         names = [found.layer if isinstance(found, Declined) else found[0] for found in targets(self, model, KINDS)]
         pairs = [pair for pair in channel_pairs(model, task.example_inputs) if set(pair) <= set(names)]
         for _ in range(self.sweeps):

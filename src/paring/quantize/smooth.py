@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from paring.core.edit import Changed, Declined, Progress, Step
+from paring.core.edit import Changed, Declined, Progress, Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import LayerError, SettingError
@@ -50,12 +50,7 @@ class Smooth(Pass):
         """Measures, rescales in place, and yields the insertions and the layers changed."""
         yield from unfuse_all(model)
         assert task.calibration is not None
-        names: list[str] = []
-        for target in list(targets(self, model, (nn.Linear,))):
-            if isinstance(target, Declined):
-                yield target
-            else:
-                names.append(target[0])
+        names = [name for name, _ in (yield from accepted(targets(self, model, (nn.Linear,))))]
         chosen = [one for one in shared_inputs(model, task.example_inputs) if set(one.layers) & set(names)]
         grouped = {name for one in chosen for name in one.layers}
         for name in names:

@@ -8,16 +8,15 @@ from typing import ClassVar, Literal, final, get_args
 
 from torch import nn
 
-from paring.core.edit import Declined, Progress, Step
+from paring.core.edit import Declined, Progress, Step, accepted
 from paring.core.recipe import Pass
 from paring.core.target import EngineName
 from paring.core.task import Task
 from paring.errors import SettingError, UnknownNameError
-from paring.graph.edits.fold import FoldBatchNorm
 from paring.graph.edits.unfuse import unfuse_all
+from paring.graph.folding import folds
 from paring.graph.operands import Operation, find_operands
 from paring.graph.targets import targets
-from paring.graph.trace import batch_norm_pairs
 from paring.numerics.quant import Range, activation_scale, symmetric_scale
 from paring.quantize.calibrate import Ranges, Site, calibrated
 from paring.quantize.clock import fastest
@@ -93,15 +92,8 @@ class Static(Pass):
         weight, TraceError, NothingToDoError.
         """
         yield from unfuse_all(model)
-        for layer, norm in batch_norm_pairs(model, task.example_inputs):
-            if self.selects(layer):
-                yield FoldBatchNorm(layer, norm)
-        names: list[str] = []
-        for target in targets(self, model, KINDS):
-            if isinstance(target, Declined):
-                yield target
-            else:
-                names.append(target[0])
+        yield from folds(model, task.example_inputs, self.selects)
+        names = [name for name, _ in (yield from accepted(targets(self, model, KINDS)))]
         found: tuple[Operation, ...] = ()
         if self.attention or self.placement != "inputs":
             operations = find_operands(model, task.example_inputs, task.dynamic_dims)

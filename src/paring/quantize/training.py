@@ -10,19 +10,18 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from paring.core.edit import Declined, Edit, Step
+from paring.core.edit import Declined, Edit, Step, accepted
 from paring.core.objective import Objective, Supervised
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.graph.edits.fake import FakeQuantize, Freeze
-from paring.graph.edits.fold import FoldBatchNorm
 from paring.graph.edits.quantize import QuantizeInput
 from paring.graph.edits.unfuse import unfuse_all
 from paring.graph.fake import FakeQuantizedLayer, Scheme, step_of
+from paring.graph.folding import folds
 from paring.graph.quantized import QuantizedLayer, set_quantizer
 from paring.graph.sites import submodule
 from paring.graph.targets import targets
-from paring.graph.trace import batch_norm_pairs
 from paring.graph.weight_only import WeightOnlyLayer
 from paring.numerics.grid import Grid
 from paring.numerics.quant import TINY, Range, activation_scale, scale_for_bias
@@ -79,15 +78,8 @@ class TrainingPass(Pass):
         Raises: what calibration and training raise.
         """
         yield from unfuse_all(model)
-        for layer, norm in batch_norm_pairs(model, task.example_inputs):
-            if self.selects(layer):
-                yield FoldBatchNorm(layer, norm)
-        names: list[str] = []
-        for target in list(targets(self, model, (nn.Linear, nn.Conv2d))):
-            if isinstance(target, Declined):
-                yield target
-            else:
-                names.append(target[0])
+        yield from folds(model, task.example_inputs, self.selects)
+        names = [name for name, _ in (yield from accepted(targets(self, model, (nn.Linear, nn.Conv2d))))]
         ranges: Ranges = {}
         if observer is not None:
             ranges = yield from calibrated(model, [Site(name) for name in names], task, observer, self.name)

@@ -9,17 +9,16 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from paring.core.edit import Declined, Progress, Step
+from paring.core.edit import Declined, Progress, Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import LayerError, SettingError, ShapeError
 from paring.graph.capture import Sweep, input_moments
-from paring.graph.edits.fold import FoldBatchNorm
 from paring.graph.edits.unfuse import unfuse_all
 from paring.graph.edits.weight_only import AddBias, QuantizeBlocks
+from paring.graph.folding import folds
 from paring.graph.sites import submodule
 from paring.graph.targets import targets
-from paring.graph.trace import batch_norm_pairs
 from paring.graph.weight_only import WeightOnlyLayer
 from paring.numerics.grid import Grid, choose_grid
 from paring.quantize.granularity import Granularity, PerChannel
@@ -64,15 +63,8 @@ class WeightPass(Pass):
             NaN in a weight, BatchError for an empty calibration, ForwardError for NaN in a layer's input.
         """
         yield from unfuse_all(model)
-        for layer, norm in batch_norm_pairs(model, task.example_inputs):
-            if self.selects(layer):
-                yield FoldBatchNorm(layer, norm)
-        names: list[str] = []
-        for target in targets(self, model, (nn.Linear, nn.Conv2d)):
-            if isinstance(target, Declined):
-                yield target
-            else:
-                names.append(target[0])
+        yield from folds(model, task.example_inputs, self.selects)
+        names = [name for name, _ in (yield from accepted(targets(self, model, (nn.Linear, nn.Conv2d))))]
         sweep = None
         if self.requirements():
             assert task.calibration is not None

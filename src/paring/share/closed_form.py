@@ -11,19 +11,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from paring.core.edit import Declined, Progress, Step
+from paring.core.edit import Declined, Progress, Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import LayerError, SettingError
 from paring.graph.capture import Sweep, input_moments
 from paring.graph.curvature import output_curvature
-from paring.graph.edits.fold import FoldBatchNorm
 from paring.graph.edits.share import ShareWeight, Steps, shared_layer
 from paring.graph.edits.unfuse import unfuse_all
+from paring.graph.folding import folds
 from paring.graph.shared import EvenGrid
 from paring.graph.sites import submodule
 from paring.graph.targets import targets
-from paring.graph.trace import batch_norm_pairs
 from paring.numerics.rounding import damped
 
 LARGEST, CODED = 127, 120  # the largest integer, and the largest that a weight itself may come to
@@ -89,15 +88,8 @@ class ClosedForm(Pass):
         """See the class. Raises BatchError without a batch, ForwardError or LayerError for NaN."""
         assert task.calibration is not None
         yield from unfuse_all(model)
-        for layer, norm in batch_norm_pairs(model, task.example_inputs):
-            if self.selects(layer):
-                yield FoldBatchNorm(layer, norm)
-        names: list[str] = []
-        for target in list(targets(self, model, (nn.Linear, nn.Conv2d))):
-            if isinstance(target, Declined):
-                yield target
-            else:
-                names.append(target[0])
+        yield from folds(model, task.example_inputs, self.selects)
+        names = [name for name, _ in (yield from accepted(targets(self, model, (nn.Linear, nn.Conv2d))))]
         sweep = Sweep(model, task.calibration, self.name)
         for name in names:
             if not torch.isfinite(submodule(model, name).get_parameter("weight")).all():

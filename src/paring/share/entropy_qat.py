@@ -10,18 +10,17 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor, nn
 
-from paring.core.edit import Declined, Progress, Step
+from paring.core.edit import Progress, Step, accepted
 from paring.core.objective import Objective, Supervised
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import LayerError, SettingError
-from paring.graph.edits.fold import FoldBatchNorm
 from paring.graph.edits.share import ShareWeight, Steps, shared_layer
 from paring.graph.edits.unfuse import unfuse_all
+from paring.graph.folding import folds
 from paring.graph.shared import EvenGrid
 from paring.graph.sites import submodule
 from paring.graph.targets import targets
-from paring.graph.trace import batch_norm_pairs
 from paring.numerics.coded_rounding import LARGEST, rates_of, slopes_of
 from paring.train import Schedule, Training, count, fit
 
@@ -86,15 +85,8 @@ class EntropyQat(Pass):
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """See the class. Raises what training raises, LayerError for NaN in a weight."""
         yield from unfuse_all(model)
-        for layer, norm in batch_norm_pairs(model, task.example_inputs):
-            if self.selects(layer):
-                yield FoldBatchNorm(layer, norm)
-        names: list[str] = []
-        for target in list(targets(self, model, (nn.Linear, nn.Conv2d))):
-            if isinstance(target, Declined):
-                yield target
-            else:
-                names.append(target[0])
+        yield from folds(model, task.example_inputs, self.selects)
+        names = [name for name, _ in (yield from accepted(targets(self, model, (nn.Linear, nn.Conv2d))))]
         for name in names:
             if not torch.isfinite(submodule(model, name).get_parameter("weight")).all():
                 raise LayerError(f"{self.name}: {name}: the weight holds NaN or infinity. Load a sound checkpoint.")

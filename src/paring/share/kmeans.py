@@ -9,17 +9,15 @@ from typing import ClassVar, final, get_args
 import torch
 from torch import Tensor, nn
 
-from paring.core.edit import Declined, Step
+from paring.core.edit import Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import LayerError, SettingError, UnknownNameError
-from paring.graph.edits.fold import FoldBatchNorm
 from paring.graph.edits.share import Codes, ShareWeight, shared_layer
 from paring.graph.edits.unfuse import unfuse_all
+from paring.graph.folding import folds
 from paring.graph.shared import Codebook
-from paring.graph.sites import submodule
 from paring.graph.targets import targets
-from paring.graph.trace import batch_norm_pairs
 from paring.numerics.clustering import Initialization, kmeans_line, nearest_centre
 
 
@@ -56,15 +54,8 @@ class Kmeans(Pass):
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """See `Pass.run`. Raises LayerError for NaN in a weight."""
         yield from unfuse_all(model)
-        for folded, norm in batch_norm_pairs(model, task.example_inputs):
-            if self.selects(folded):
-                yield FoldBatchNorm(folded, norm)
-        for target in list(targets(self, model, (nn.Linear, nn.Conv2d))):
-            if isinstance(target, Declined):
-                yield target
-                continue
-            name = target[0]
-            layer = submodule(model, name)
+        yield from folds(model, task.example_inputs, self.selects)
+        for name, layer in (yield from accepted(targets(self, model, (nn.Linear, nn.Conv2d)))):
             assert isinstance(layer, nn.Linear | nn.Conv2d)
             if not torch.isfinite(layer.weight).all():
                 raise LayerError(f"{self.name}: {name}: the weight holds NaN or infinity. Load a sound checkpoint.")
