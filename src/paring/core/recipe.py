@@ -10,9 +10,9 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from paring.core.edit import Step
+from paring.core.edit import Declined, Step
 from paring.core.task import Task
-from paring.errors import MissingError, OrderError
+from paring.errors import LayerError, MissingError, OrderError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,12 @@ class Pass(ABC):
         """Whether `include` and `exclude` leave this module name in."""
         wanted = not self.include or any(fnmatchcase(layer, pattern) for pattern in self.include)
         return wanted and not any(fnmatchcase(layer, pattern) for pattern in self.exclude)
+
+    def decline(self, layer: str, reason: str, advice: str = "Exclude it") -> Declined:
+        """Declined, or LayerError where `include` names the layer outright and nothing may be skipped."""
+        if layer in self.include and self.on_unsupported == "raise":
+            raise LayerError(f'{self.name}: {layer}: {reason}. {advice}, or set on_unsupported="skip".')
+        return Declined(layer, reason)
 
     def requirements(self) -> frozenset[str]:
         """The Task fields this pass uses with its present settings."""

@@ -13,7 +13,7 @@ from paring.core.edit import Declined, Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import LayerError, UnknownNameError
-from paring.factorize.options import embedding_view, refuse, settle
+from paring.factorize.options import embedding_view, settle
 from paring.factorize.rank import RankChoice, Ratio
 from paring.graph.capture import Sweep, input_shapes
 from paring.graph.edits.factorize_embedding import FactorizeEmbedding, LowRankEmbedding
@@ -60,7 +60,7 @@ class Embedding(Pass):
         for layer, dense in (yield from accepted(targets(self, model, (nn.Embedding,)))):
             assert isinstance(dense, nn.Embedding)
             if dense.max_norm is not None:
-                yield refuse(self, layer, f"it renormalizes its rows to max_norm {dense.max_norm} at every look-up")
+                yield self.decline(layer, f"it renormalizes its rows to max_norm {dense.max_norm} at every look-up")
             else:
                 names.append(layer)
         shapes = input_shapes(model, names, task.example_inputs)

@@ -8,9 +8,7 @@ from torch import nn
 
 from paring.clock.chain import Chain, Conv, Gather, Gemm
 from paring.core.edit import Declined
-from paring.core.recipe import Pass
 from paring.core.task import batch_size_of
-from paring.errors import LayerError
 from paring.factorize.view import LowRankView, RankChoice, Ranks, cost_words, discarded_share
 from paring.numerics.factor import Decomposition, full_rank
 
@@ -21,13 +19,6 @@ def settle(choice: RankChoice, view: LowRankView) -> Ranks | Declined:
     if isinstance(ranks, Declined) or view.saves(ranks):
         return ranks
     return Declined(view.layer, cost_words(view, ranks))
-
-
-def refuse(step: Pass, layer: str, reason: str) -> Declined:
-    """Declined, or LayerError where the layer is named outright in `include` and nothing may be skipped."""
-    if layer in step.include and step.on_unsupported == "raise":
-        raise LayerError(f'{step.name}: {layer}: {reason}. Exclude it, or set on_unsupported="skip".')
-    return Declined(layer, reason)
 
 
 def linear_view(

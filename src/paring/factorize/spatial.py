@@ -13,7 +13,7 @@ from paring.core.edit import Declined, Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task, batch_size_of
 from paring.errors import LayerError
-from paring.factorize.options import conv_of, refuse, settle, why_not_conv
+from paring.factorize.options import conv_of, settle, why_not_conv
 from paring.factorize.rank import RankChoice, Ratio
 from paring.factorize.view import LowRankView, Ranks, discarded_share
 from paring.graph.capture import input_shapes
@@ -48,7 +48,7 @@ class Spatial(Pass):
         for layer, dense in (yield from accepted(targets(self, model, (nn.Conv2d,)))):
             assert isinstance(dense, nn.Conv2d)
             if (reason := _why_not(dense)) is not None:
-                yield refuse(self, layer, reason)
+                yield self.decline(layer, reason)
             else:
                 names.append(layer)
         shapes = input_shapes(model, names, task.example_inputs)

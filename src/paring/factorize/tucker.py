@@ -16,7 +16,7 @@ from paring.core.recipe import Pass
 from paring.core.task import Task, batch_size_of
 from paring.errors import LayerError, UnknownNameError
 from paring.factorize.calibrated import centred_moment, correct_bias_, no_signal
-from paring.factorize.options import conv_of, refuse, settle, why_not_conv
+from paring.factorize.options import conv_of, settle, why_not_conv
 from paring.factorize.rank import Energy, RankChoice
 from paring.factorize.view import LowRankView, Ranks
 from paring.graph.capture import Sweep, input_moments, input_shapes
@@ -67,7 +67,7 @@ class Tucker(Pass):
         for layer, dense in (yield from accepted(targets(self, model, (nn.Conv2d,)))):
             assert isinstance(dense, nn.Conv2d)
             if (reason := why_not_conv(dense)) is not None:
-                yield refuse(self, layer, reason)
+                yield self.decline(layer, reason)
             else:
                 names.append(layer)
         shapes = input_shapes(model, names, task.example_inputs)

@@ -27,10 +27,8 @@ def column_sites(
         reason = unread(model, sweep, site.layer)
         if reason is None:
             found[site.layer] = site
-        elif site.layer in step.include and step.on_unsupported == "raise":
-            raise LayerError(f'{step.name}: {site.layer}: {reason}. Exclude it, or set on_unsupported="skip".')
         else:
-            yield Declined(site.layer, reason)
+            yield step.decline(site.layer, reason)
     for layer in sweep.order(list(found)):
         yield found[layer]
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from paring.core.edit import Declined
 from paring.core.recipe import Pass
-from paring.errors import LayerError
 from paring.graph.edits.mask import MASK, MaskWeight
 from paring.graph.sites import sharers
 from paring.graph.targets import targets
@@ -75,9 +74,7 @@ def sites(
         weight = module._parameters.get("weight")
         others = [o for o in tied.get(name, ()) if model.get_submodule(o)._parameters.get("weight") is weight]
         if reason := _unwilling(step, weight, others, pattern):
-            if name in step.include and step.on_unsupported == "raise":
-                raise LayerError(f'{step.name}: {name}: {reason}. Exclude it, or set on_unsupported="skip".')
-            yield Declined(name, reason)
+            yield step.decline(name, reason)
         elif id(weight) not in seen:
             seen.add(id(weight))
             yield Site((name, *others))

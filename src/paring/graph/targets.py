@@ -36,10 +36,8 @@ def targets(
             reason = f"its weight is shared with {', '.join(tied[name])}"
         if reason is None:
             yield name, module
-        elif name in step.include and step.on_unsupported == "raise":
-            raise LayerError(f'{step.name}: {name}: {reason}. Exclude it, or set on_unsupported="skip".')
         else:
-            yield Declined(name, reason)
+            yield step.decline(name, reason)
 
 
 def _refuse_other_kinds(step: Pass, model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:

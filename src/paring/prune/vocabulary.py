@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from paring.core.edit import Declined, Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task
-from paring.errors import LayerError, MissingError, SettingError
+from paring.errors import MissingError, SettingError
 from paring.graph.edits.vocabulary import SliceVocabulary
 from paring.graph.targets import targets
 
@@ -67,10 +67,7 @@ class Vocabulary(Pass):
             if embedding.padding_idx is not None:
                 ids.add(embedding.padding_idx)
             if self.unknown >= total:
-                reason = f"it has {total} rows, and unknown is {self.unknown}"
-                if name in self.include and self.on_unsupported == "raise":
-                    raise LayerError(f"{self.name}: {name}: {reason}. Choose a row it has.")
-                yield Declined(name, reason)
+                yield self.decline(name, f"it has {total} rows, and unknown is {self.unknown}", "Choose a row it has")
             elif not used[name]:
                 yield Declined(name, "the corpus never reaches it")
             elif len(ids) > total * (1 - self.min_ratio):

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 from torch import nn
 
-from paring.core.edit import Declined, Step, accepted
+from paring.core.edit import Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import LayerError, SettingError
@@ -45,9 +45,7 @@ class Embedding(Pass):
         """Yields one QuantizeEmbedding a table. Raises LayerError for NaN in a table; NothingToDoError."""
         for name, table in (yield from accepted(targets(self, model, (nn.Embedding, nn.EmbeddingBag)))):
             if reason := _unwilling(table):
-                if name in self.include and self.on_unsupported == "raise":
-                    raise LayerError(f'{self.name}: {name}: {reason}. Exclude it, or set on_unsupported="skip".')
-                yield Declined(name, reason)
+                yield self.decline(name, reason)
                 continue
             assert isinstance(table, nn.Embedding | nn.EmbeddingBag)
             W_VD = table.weight.detach()
