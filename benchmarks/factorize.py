@@ -83,7 +83,7 @@ def recipes(subject: str) -> dict[str, tuple[Pass, ...]]:
     if subject == "text":
         inside: dict[str, Any] = {"include": FEED_FORWARD}
         recovery = Finetune(epochs=1, learning_rate=5e-5, precision="bf16", objective=distilled)
-        for ratio in (0.7, 0.6, 0.5, 0.4, 0.3):
+        for ratio in (0.7, 0.65, 0.6, 0.5, 0.4, 0.3):
             both(f"ratio {ratio}", Ratio(ratio), **inside)
         rows["plain fisher, ratio 0.5"] = (Svd(rank=Ratio(0.5), fisher=True, **inside),)
         for ratio in (0.7, 0.6, 0.5):
@@ -104,7 +104,7 @@ def recipes(subject: str) -> dict[str, tuple[Pass, ...]]:
             rows[f"tucker {method}, ratio 0.3"] = (Tucker(rank=Ratio(0.3), method=method),)  # type: ignore[arg-type]
         rows["spatial, ratio 0.4"] = (Spatial(rank=Ratio(0.4)),)
         for target in TARGETS:
-            for error in (0.004, 0.007) if target is TARGETS[0] else (0.004,):
+            for error in (0.004, 0.0055, 0.007) if target is TARGETS[0] else (0.004,):
                 step = Tucker(rank=ByClock(error, target))
                 rows[f"tucker, by clock {error} in {target}, recovered"] = (step, recovery)
         step = Tucker(rank=ByClock(0.004, TARGETS[1], int8=True))
