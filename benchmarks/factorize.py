@@ -83,7 +83,7 @@ def recipes(subject: str) -> dict[str, tuple[Pass, ...]]:
     if subject == "text":
         inside: dict[str, Any] = {"include": FEED_FORWARD}
         recovery = Finetune(epochs=1, learning_rate=5e-5, precision="bf16", objective=distilled)
-        for ratio in (0.7, 0.65, 0.6, 0.5, 0.4, 0.3):
+        for ratio in (0.7, 0.65, 0.63, 0.6, 0.5, 0.4, 0.3):
             both(f"ratio {ratio}", Ratio(ratio), **inside)
         rows["plain fisher, ratio 0.5"] = (Svd(rank=Ratio(0.5), fisher=True, **inside),)
         for ratio in (0.7, 0.6, 0.5):
