@@ -103,10 +103,9 @@ def recipes(subject: str) -> dict[str, tuple[Pass, ...]]:
         for method in ("hosvd", "hooi", "whitened"):
             rows[f"tucker {method}, ratio 0.3"] = (Tucker(rank=Ratio(0.3), method=method),)  # type: ignore[arg-type]
         rows["spatial, ratio 0.4"] = (Spatial(rank=Ratio(0.4)),)
-        for target in TARGETS:
-            for error in (0.004, 0.0055, 0.007) if target is TARGETS[0] else (0.004,):
-                step = Tucker(rank=ByClock(error, target))
-                rows[f"tucker, by clock {error} in {target}, recovered"] = (step, recovery)
+        for target, error in [(TARGETS[0], 0.0055), (TARGETS[0], 0.007), *((target, 0.004) for target in TARGETS)]:
+            step = Tucker(rank=ByClock(error, target))
+            rows[f"tucker, by clock {error} in {target}, recovered"] = (step, recovery)
         step = Tucker(rank=ByClock(0.004, TARGETS[1], int8=True))
         rows["tucker, by clock 0.004 in int8, recovered, int8"] = (step, recovery, Static())
         rows["int8"] = (Static(),)

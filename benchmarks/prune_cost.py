@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from paring import Task, batches
 from paring.core.edit import Edit
@@ -69,6 +70,9 @@ def _task(depth: int, width: int) -> Task:
     x, y = torch.randn(ROWS, width), torch.randint(0, 10, (ROWS,))
     data = batches(x, y, 256)
     model = mlp((width,) * (depth + 1) + (10,)).eval()
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.kaiming_normal_(module.weight)  # signals that die out with depth are slow to compute with
     return Task(
         model=model, example_inputs=x[:2], calibration=data, validation=data, loss=F.cross_entropy, metric=accuracy
     )

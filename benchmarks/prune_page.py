@@ -13,6 +13,7 @@ RESNET = (
     'small steps until the MACs are few enough, classifier left alone; "+ norms" measures its batch norms anew, which '
     "it does not do itself."
 )
+SCOPES = " At 2x and 4x each of its importances stands with the scope that did better at 2.5x on validation."
 TITLES = {
     "wide": (
         "Zeros in a fully connected net (784-512-256-128-10 on MNIST)",
@@ -26,7 +27,7 @@ TITLES = {
         "from the net before, in the row of three rounds after each of them. Zero pruning stands beside it: its file "
         "is as long as before until it is coded.",
     ),
-    "resnet56": ("ResNet-56 on CIFAR-10 as JPEGs", RESNET),
+    "resnet56": ("ResNet-56 on CIFAR-10 as JPEGs", RESNET + SCOPES),
     "resnet20": ("ResNet-20 on CIFAR-10 as JPEGs", RESNET),
     "encoder": (
         "MiniLM-L6 on SST-2, without training",

@@ -32,11 +32,12 @@ Initial = Literal["magnitude", "zero"]
 class Movement(Pass):
     """Trains the model while scores learn which weights to keep; those of the lowest scores are zero in the forward.
 
-    A score begins at half the weight squared and changes as that would under the optimizer's own steps (Adam without
-    momentum), `rate` times as fast; the gradient is taken at the masked weight, so that a removed weight may come back.
-    At rate 1 kept weights are ranked by magnitude, and the greater the rate, the more by where training moves them.
-    `initial="zero"` forgets the magnitudes, as the paper does: for a model that is still far from its task. Sparsity
-    rises on the cubic schedule; `schedule.objective` may be any (so: distilled). `pattern` asks for N:M.
+    A score begins at half the weight squared and changes as that would under steps of Adam without momentum, `rate`
+    times the schedule's highest learning rate; the gradient is taken at the masked weight, so that a removed weight may
+    come back. At rate 1 kept weights rank about as by magnitude, and the greater the rate, the more by where training
+    moves them: in a short training a rate above 1 follows the first transient. `initial="zero"` forgets the magnitudes,
+    as the paper does. Sparsity rises on the cubic schedule; `schedule.objective` may be any (so: distilled). `pattern`
+    asks for N:M.
     Raises: SettingError. Reference: Sanh, Wolf & Rush 2020, arXiv:2005.07683.
     """
 
@@ -50,7 +51,7 @@ class Movement(Pass):
     sparsity: float = 0.5  # fraction of zeros
     scope: Scope = "layer"
     pattern: NM | None = None
-    rate: float = 1.0  # how much faster than the weights the scores move
+    rate: float = 1.0  # of the scores, in learning rates of the weights
     initial: Initial = "magnitude"
     schedule: Cubic = field(default_factory=lambda: Cubic(begin=BEGIN))
 
