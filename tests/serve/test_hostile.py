@@ -159,7 +159,13 @@ def test_a_bomb_is_not_unpacked(server: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "packed", [b"no gzip", gzip.compress(b"{}")[:-1], gzip.compress(b"{}") + b"x", zlib.compress(b"{}")[2:]]
+    "packed",
+    [
+        pytest.param(b"no gzip", id="no gzip"),
+        pytest.param(gzip.compress(b"{}")[:-1], id="cut short"),
+        pytest.param(gzip.compress(b"{}") + b"x", id="a byte too many"),
+        pytest.param(zlib.compress(b"{}")[2:], id="zlib without its head"),
+    ],
 )
 def test_packed_data_that_is_broken(server: Served, packed: bytes) -> None:
     assert infer(server.url, packed, content_encoding="gzip").status == 400
