@@ -11,7 +11,6 @@ student against its teacher; it means something on a quiet machine only.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from typing import Any
 import torch
 from distill_page import page
 from distill_tasks import LOGS, language_task, log_fold, mnist_task, num_params, outside_embeddings, text_task
-from kept import commit
+from kept import Kept
 from torch import nn
 
 from paring import Recipe, Target, compress, rebuild
@@ -51,8 +50,7 @@ from paring.student.use import Use
 from paring.studies.teachers import trained
 from paring.train import Training
 
-HOME = Path(__file__).parent
-RESULTS, PAGE = HOME / "results" / "distill.json", HOME / "distill.md"
+TABLE = Kept("distill", page)
 SEEDS = range(5)
 Row = dict[str, Any]
 Work = Callable[[], Row]
@@ -237,22 +235,20 @@ def main() -> None:
         "language": language_rows,
     }
     groups["text"] = partial(text_rows, options.num_train, options.epochs)  # type: ignore[assignment]
-    rows: dict[str, Row] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    rows = TABLE.load()["rows"]
     planned = [row for name in options.groups for row in groups[name]() if options.only in row[0]]
     if options.time:
-        planned.append(("text | clock | 0", partial(timed, options.num_train, options.epochs)))
+        planned = [("text | clock | 0", partial(timed, options.num_train, options.epochs))]
     for name, work in planned:
         if options.list:
             print("done" if name in rows else "    ", name)
         elif name not in rows and not options.render:
             started = time.monotonic()
-            rows[name] = work() | {"commit": commit(), "versions": versions(), "machine": machine()["cpu"]}
-            RESULTS.parent.mkdir(exist_ok=True)
-            RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
-            PAGE.write_text(page(rows))
-            print(f"{time.monotonic() - started:7.1f} s  {name}  {rows[name].get('test')}", flush=True)
+            row = work()
+            TABLE.add(row, "rows", name, versions=versions(), machine=machine())
+            print(f"{time.monotonic() - started:7.1f} s  {name}  {row.get('test')}", flush=True)
     if options.render:
-        PAGE.write_text(page(rows))
+        TABLE.save(TABLE.load())
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ from scipy import stats
 Rows = dict[str, dict[str, Any]]
 
 
-def page(rows: Rows) -> str:
+def page(results: dict[str, Any]) -> str:
     """The page as Markdown."""
-    parts = [HEAD, *(section(rows) for section in (_mnist, _objectives, _conversion, _language, _text)), _foot(rows)]
+    rows: Rows = results["rows"]
+    sections = (_mnist, _objectives, _conversion, _language, _text)
+    parts = [HEAD, *(section(rows) for section in sections), _foot(results)]
     return "\n".join(part for part in parts if part)
 
 
@@ -166,13 +168,12 @@ def _share(found: dict[int, dict[str, Any]], teacher: dict[int, dict[str, Any]])
     return f"{100 * share:.1f} ({100 * (share - half):.1f} to {100 * (share + half):.1f})"
 
 
-def _foot(rows: Rows) -> str:
-    commits = sorted({row["commit"] for row in rows.values()})
-    cpus = sorted({row["machine"] for row in rows.values()})
-    seen = next(iter(rows.values()))["versions"]
+def _foot(results: dict[str, Any]) -> str:
+    commits = sorted({row["commit"] for row in results["rows"].values()})
     return (
-        f"Command: `python benchmarks/distill.py`. Commits {', '.join(commits)}; {', '.join(cpus)}, one core; "
-        + ", ".join(f"{name} {version}" for name, version in seen.items())
+        f"Command: `python benchmarks/distill.py`. Commits {', '.join(commits)}; {results['machine']['cpu']}, "
+        "one core; "
+        + ", ".join(f"{name} {version}" for name, version in results["versions"].items())
         + ". Seeds are the number behind the last bar of each key in results/distill.json. Intervals are 95 %, "
         "Student's t over seeds, paired where two rows are compared.\n"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 from collections.abc import Callable
@@ -36,6 +37,20 @@ class Kept:
         unfinished.write_text(json.dumps(results, indent=1) + "\n")
         unfinished.replace(self.path)
         (HOME / f"{self.name}.md").write_text(self.page(results))
+
+    def add(self, row: dict[str, Any], *place: str, **about: Any) -> dict[str, Any]:
+        """Puts a row at its place (part, name) in the file as it stands now: another process may write to it too."""
+        self.path.parent.mkdir(exist_ok=True)
+        with open(self.path.with_suffix(".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            results = self.load()
+            table = results
+            for part in place[:-1]:
+                table = table.setdefault(part, {})
+            table[place[-1]] = row | {"commit": commit()}
+            results |= about
+            self.save(results)
+        return results
 
 
 def commit() -> str:

@@ -9,7 +9,6 @@ mean something on a quiet machine only and are left out unless named.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from kept import commit
+from kept import HOME, Kept
 from scipy.stats import spearmanr
 from search_page import page
 from search_tasks import SUBJECTS, resnet20
@@ -50,8 +49,7 @@ from paring.quantize.gptq import Gptq
 from paring.quantize.static import Static
 from paring.search.search import Effort, search
 
-HOME = Path(__file__).parent
-RESULTS, PAGE = HOME / "results" / "search.json", HOME / "search.md"
+TABLE = Kept("search", page)
 SHRINKS = (2.0, 3.0, 4.0, 6.0, 8.0)
 NUM_MIXES = 30
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -253,7 +251,7 @@ def main() -> None:
     parser.add_argument("--render", action="store_true", help="write the page from the rows that are there")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    known: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"rows": {}}
+    known = TABLE.load()
     for section, made in rows().items():
         if section not in (given.sections or ("tables", "foretold", "bytes", "distill")) or given.render:
             continue
@@ -261,14 +259,9 @@ def main() -> None:
             if name in known["rows"].get(section, {}) or given.only not in name:
                 continue
             print(time.strftime("%H:%M:%S"), section, name, flush=True)
-            row = make() | {"commit": commit()}
-            known["rows"].setdefault(section, {})[name] = row
-            known |= {"machine": machine(), "versions": versions()}
-            RESULTS.parent.mkdir(exist_ok=True)
-            RESULTS.write_text(json.dumps(known, indent=1) + "\n")
-            PAGE.write_text(page(known))
+            TABLE.add(make(), "rows", section, name, machine=machine(), versions=versions())
     if given.render:
-        PAGE.write_text(page(known))
+        TABLE.save(TABLE.load())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ row. Times are processor seconds; unpacking speed means something on a quiet mac
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from kept import commit
+from kept import HOME, Kept
 from onnx import TensorProto, helper, numpy_helper
 from size_page import page
 from size_tasks import lenet5, lenet300
@@ -42,8 +41,7 @@ from paring.share.kmeans import Kmeans
 from paring.share.rate_distortion import RateDistortion
 from paring.share.spacing import Spacing
 
-HOME = Path(__file__).parent
-RESULTS, PAGE = HOME / "results" / "size.json", HOME / "size.md"
+TABLE = Kept("size", page)
 DISTILLED = Response(temperature=4.0)
 LOUD = 1_024  # bytes above which a tensor is compared
 
@@ -192,12 +190,6 @@ def fuzz() -> dict[str, Any]:
             "memory_growth_kb": after - before}  # fmt: skip
 
 
-def saved() -> dict[str, Any]:
-    """The rows so far."""
-    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"rows": {}}
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", help="words that a row's name must hold, all of them")
@@ -213,7 +205,7 @@ def main() -> None:
         for seed in range(arguments.seeds if trains else 1):
             full = f"{name}, seed {seed}" if trains else name
             jobs[full] = lambda net=net, passes=passes, seed=seed: measure(net, passes, seed)
-    done = saved()
+    done = TABLE.load()
     if arguments.time:
         done["rows"].pop("coder", None)
     for name, job in jobs.items():
@@ -222,20 +214,15 @@ def main() -> None:
         print(name, flush=True)
         if arguments.list:
             continue
-        row = job() | {"commit": commit()}
-        done = saved()  # another process may have written meanwhile
-        done["rows"][name] = row
-        done |= {"machine": machine(), "versions": versions()}
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(done, indent=1) + "\n")
-        PAGE.write_text(page(done))
+        row = job()
+        TABLE.add(row, "rows", name, machine=machine(), versions=versions())
         print(
             "   ",
             {key: row[key] for key in ("coded_bytes", "ratio", "test", "longest_cpu_s") if key in row},
             flush=True,
         )
     if arguments.render:
-        PAGE.write_text(page(done))
+        TABLE.save(TABLE.load())
 
 
 if __name__ == "__main__":
