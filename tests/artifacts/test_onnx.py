@@ -56,6 +56,17 @@ def test_same_weights_give_same_bytes_and_the_model_is_left_alone(exports: dict[
     assert model.training and model.layers[0].input_scale is scale
 
 
+def test_the_memory_format_of_model_and_inputs_leaves_no_trace(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    task = task_of(model, torch.randn(2, 3, 8, 8))
+    write_onnx(model, task, tmp_path / "contiguous.onnx")
+    last = {"memory_format": torch.channels_last}
+    task = replace(task, example_inputs=task.example_inputs.to(**last))
+    write_onnx(model.to(**last), task, tmp_path / "last.onnx")
+    assert (tmp_path / "last.onnx").read_bytes() == (tmp_path / "contiguous.onnx").read_bytes()
+    assert model[0].weight.is_contiguous(**last) and not model[0].weight.is_contiguous()
+
+
 def test_names_of_inputs() -> None:
     class Three(nn.Module):
         def forward(self, ids: Tensor, scale: float, mask: Tensor, *more: Tensor) -> Tensor:
