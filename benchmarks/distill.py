@@ -44,6 +44,7 @@ from paring.distill.weighted import Weighted
 from paring.engines import machine, open_session
 from paring.finetune import Finetune
 from paring.measure.metrics import auc, calibration_ratio, poisson_log_loss
+from paring.prune.neurons import Neurons
 from paring.prune.vocabulary import Vocabulary
 from paring.student.shrink import Shrink
 from paring.student.use import Use
@@ -55,6 +56,11 @@ SEEDS = range(5)
 Row = dict[str, Any]
 Work = Callable[[], Row]
 ALONE = Supervised()
+STUDENT = (
+    Vocabulary(corpus=("calibration",), keep=(0, 100, 101, 102, 103), unknown=100),
+    Shrink(width=1.0, depth=0.83),
+    Neurons(pruning_ratio=0.5),
+)
 HINTON = Response(temperature=4.0, alpha=0.9)
 
 
@@ -108,17 +114,13 @@ def conversion_rows() -> Iterator[tuple[str, Work]]:
 
 
 def text_rows(num_train: int, epochs: int) -> Iterator[tuple[str, Work]]:
-    """The 6-layer encoder, and a student of half its layers, fewer words and thinner feed-forwards."""
+    """The 6-layer encoder, and a student of fewer words with five of its layers, their feed-forwards half as wide."""
     yield "text | teacher | 0", lambda: _scored(_text(num_train), _text(num_train).model)
-    cut = (
-        Vocabulary(corpus=("calibration",), keep=(0, 100, 101, 102, 103), unknown=100),
-        Shrink(width=1.0, depth=0.5),
-    )
     inside = Weighted((Response(temperature=2.0), SelfAttention()), (1.0, 0.5))
     rows = (("alone", ALONE), ("distilled", Response(temperature=2.0)), ("distilled with self_attention", inside))
     for seed in range(2):
         for name, objective in rows:
-            steps = (*cut, Finetune(epochs, 2e-4, objective, warmup=0.1, precision="bf16"))
+            steps = (*STUDENT, Finetune(epochs, 2e-4, objective, warmup=0.1, precision="bf16"))
             yield (
                 f"text | student {name}, {num_train} phrases, {epochs} epochs | {seed}",
                 partial(_trained, _text, (num_train,), steps, seed),
@@ -224,7 +226,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--render", action="store_true")
     parser.add_argument("--time", action="store_true", help="add the latency row of the text student")
-    parser.add_argument("--num-train", type=int, default=2_048, help="phrases of SST-2 to train on")
+    parser.add_argument("--num-train", type=int, default=32_768, help="phrases of SST-2 to train on")
     parser.add_argument("--epochs", type=int, default=2, help="epochs of the text student")
     options = parser.parse_args()
     torch.set_num_threads(1)
