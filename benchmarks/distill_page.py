@@ -109,8 +109,33 @@ def _text(rows: Rows) -> str:
                 f"{100 * (1 - params / teacher[0]['params']):.1f} % fewer parameters of the whole model"
             )
     return "\n".join(
-        ["## SST-2: five of MiniLM-L6's layers, thinner, and the words that occur", "", TEXT, "", *table, *kept, ""]
+        [
+            "## SST-2: five of MiniLM-L6's layers, thinner, and the words that occur",
+            "",
+            TEXT,
+            "",
+            *table,
+            *kept,
+            *_clock(rows),
+            "",
+        ]
     )
+
+
+def _clock(rows: Rows) -> list[str]:
+    found = rows.get("text | clock | 0")
+    if found is None:
+        return []
+    ratios = [
+        f"{target} {one['speedup']:.2f}x ({one['low']:.2f} to {one['high']:.2f})"
+        for target, one in found.items()
+        if isinstance(one, dict)
+    ]
+    return [
+        "",
+        f"The student's file against its teacher's, one sentence of {found['tokens']} tokens "
+        f"(`python benchmarks/distill.py --time`, 99 % intervals): {'; '.join(ratios)}.",
+    ]
 
 
 def _language(rows: Rows) -> str:
