@@ -20,12 +20,14 @@ from paring.finetune import Finetune
 from paring.graph.groups import ChannelGroup
 from paring.graph.unit_scores import Scores, unit_scores
 from paring.measure.macs import macs
+from paring.prune.by_clock import ByClock
 from paring.prune.channels import Channels
 from paring.quantize.static import Static
 
 FACTORS = (2, 2.5, 4)
 OURS = {
     "obs": Channels(importance="obs", scope="global"),
+    "obs, widths by clock": Channels(importance="obs", scope="global", round_to=ByClock()),
     "taylor": Channels(importance="taylor", scope="global"),
     "l2": Channels(importance="l2", scope="layer"),
     "activation": Channels(importance="activation", scope="global"),

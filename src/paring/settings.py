@@ -49,7 +49,7 @@ def build(cls: type[Any], settings: object, where: str) -> Any:
 
 def convert(hint: Any, value: object, where: str) -> Any:
     """`value` as the annotation `hint` wants it. Raises RecipeError or UnknownNameError."""
-    if choices := value_classes(hint):
+    if (choices := value_classes(hint)) and not (int in get_args(hint) and isinstance(value, int | float)):
         return _value(choices, value, where)
     if (item := _item_of(hint)) is not None and (choices := value_classes(item)):
         if not isinstance(value, list | tuple):
@@ -60,7 +60,7 @@ def convert(hint: Any, value: object, where: str) -> Any:
     try:
         return TypeAdapter(hint).validate_python(_strict_scalar(hint, value, where))
     except ValidationError as error:
-        wanted = re.sub(r"\btyping\.", "", str(getattr(hint, "__name__", hint)))
+        wanted = re.sub(r"\b(typing|paring)\.(\w+\.)*", "", str(getattr(hint, "__name__", hint)))
         problem = error.errors()[0]["msg"]
         raise RecipeError(f"{where}: got {value!r}; {problem[0].lower()}{problem[1:]} (wants {wanted}).") from error
 

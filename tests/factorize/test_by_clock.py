@@ -11,14 +11,14 @@ from torch import nn
 
 from paring import Task, batches
 from paring.candidates import compress
-from paring.clock.chain import Chain, Gemm
+from paring.clock.chain import Chain, Gemm, scaled
 from paring.clock.table import Timing, key, store, table_path
 from paring.core.edit import Declined
 from paring.core.measurement import Ratio, Verdict
 from paring.core.recipe import Recipe
 from paring.core.target import Target
 from paring.errors import SettingError
-from paring.factorize.by_clock import ByClock, scaled
+from paring.factorize.by_clock import ByClock
 from paring.factorize.options import linear_view
 from paring.factorize.svd import Svd
 from paring.factorize.tucker import Tucker

@@ -13,6 +13,7 @@ from torch.nn.functional import relu
 
 from paring.core.edit import Declined, Edit
 from paring.core.metric import Metric
+from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import LayerError, NothingToDoError, SettingError, TraceError, UnknownNameError
 from paring.graph.edits.factorize import Factorize
@@ -29,7 +30,7 @@ def task_of(model: nn.Module, inputs: Any) -> Task:
     return Task(model, inputs, data, nn.functional.cross_entropy, metric, calibration=data)
 
 
-def run(model: nn.Module, inputs: Any, *passes: Channels | Magnitude) -> tuple[nn.Module, list[Any]]:
+def run(model: nn.Module, inputs: Any, *passes: Pass) -> tuple[nn.Module, list[Any]]:
     model = copy.deepcopy(model)
     steps: list[Any] = []
     for one in passes:

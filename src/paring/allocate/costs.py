@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from paring.clock.chain import Chain, Gemm
+from paring.clock.chain import Chain
 from paring.clock.costs import Cost, Kind
+from paring.clock.layers import chain_of
 from paring.core.task import Inputs, Task, tensors_of
-from paring.factorize.options import conv_of
 from paring.graph.edits.factorize import LowRankLinear
 from paring.graph.edits.mask import MASK
 from paring.graph.edits.weight_only import STORED_AS
@@ -71,11 +71,7 @@ def sized_inputs(task: Task, batch_size: int) -> Inputs:
 def _chain(module: nn.Module) -> Chain:
     if isinstance(module, LowRankLinear):
         return tuple(op for factor in module for op in _chain(factor))
-    if isinstance(module, nn.Linear):
-        return (Gemm(module.in_features, module.out_features, module.bias is not None),)
-    if isinstance(module, nn.Conv2d):
-        return (conv_of(module, module.in_channels, module.out_channels, bias=module.bias is not None),)
-    return ()
+    return chain_of(module)
 
 
 def _bytes(module: nn.Module, leaf: str, tensor: Tensor, mask: Tensor | None, coded: bool) -> float:

@@ -1,1 +1,1 @@
-"""What layer shapes cost in an engine on this machine, measured and kept. Knows shapes, never modules."""
+"""What layer shapes cost in an engine on this machine, measured and kept. Only `layers` knows modules."""

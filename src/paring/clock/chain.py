@@ -98,3 +98,8 @@ def macs(chain: Chain, shape: tuple[int, ...]) -> int:
         total += op.macs(shape)
         shape = op.output_shape(shape)
     return total
+
+
+def scaled(shape: tuple[int, ...], batch_size: int, example_batch: int) -> tuple[int, ...]:
+    """The layer's input shape at another batch size; its first dimension counts examples, or examples times steps."""
+    return (max(1, shape[0] * batch_size // example_batch), *shape[1:])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import final
 
-from paring.clock.chain import macs, num_params
+from paring.clock.chain import macs, num_params, scaled
 from paring.clock.table import Timing, timings
 from paring.core.edit import Declined
 from paring.core.target import Target
@@ -79,11 +79,6 @@ class ByClock(RankChoice):
             f"not measured faster in {self.target}: rank {many} takes {best.option_ms:.4g} ms and the dense layer "
             f"{best.dense_ms:.4g} ms ({best.verdict})"
         )
-
-
-def scaled(shape: tuple[int, ...], batch_size: int, example_batch: int) -> tuple[int, ...]:
-    """The layer's input shape at another batch size; its first dimension counts examples, or examples times steps."""
-    return (max(1, shape[0] * batch_size // example_batch), *shape[1:])
 
 
 def _within(view: LowRankView, error: float) -> Iterator[Ranks]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from paring.clock.chain import Chain, Conv, Gather, Gemm
+from paring.clock.chain import Chain, Gather, Gemm
 from paring.core.edit import Declined
 from paring.core.task import batch_size_of
 from paring.factorize.view import LowRankView, RankChoice, Ranks, cost_words, discarded_share
@@ -63,20 +63,6 @@ def embedding_view(
         error=lambda ranks: discarded_share(parts.squares_K, ranks[0]),
         input_shape=shape,
         example_batch=batch_size_of(example_inputs),
-    )
-
-
-def conv_of(dense: nn.Conv2d, num_in: int, num_out: int, *, bias: bool) -> Conv:
-    """The layer's own kernel between other channel counts."""
-    left, right, top, bottom = dense._reversed_padding_repeated_twice
-    return Conv(
-        num_in,
-        num_out,
-        (dense.kernel_size[0], dense.kernel_size[1]),
-        (dense.stride[0], dense.stride[1]),
-        (top, left, bottom, right),
-        (dense.dilation[0], dense.dilation[1]),
-        bias,
     )
 
 

@@ -9,11 +9,12 @@ from typing import ClassVar, final
 from torch import nn
 
 from paring.clock.chain import Chain, Conv
+from paring.clock.layers import conv_of
 from paring.core.edit import Declined, Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task, batch_size_of
 from paring.errors import LayerError
-from paring.factorize.options import conv_of, settle, why_not_conv
+from paring.factorize.options import settle, why_not_conv
 from paring.factorize.rank import RankChoice, Ratio
 from paring.factorize.view import LowRankView, Ranks, discarded_share
 from paring.graph.capture import input_shapes

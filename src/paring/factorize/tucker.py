@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from paring.clock.chain import Chain, Conv
+from paring.clock.layers import conv_of
 from paring.core.edit import Declined, Progress, Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task, batch_size_of
 from paring.errors import LayerError, UnknownNameError
 from paring.factorize.calibrated import centred_moment, correct_bias_, no_signal
-from paring.factorize.options import conv_of, settle, why_not_conv
+from paring.factorize.options import settle, why_not_conv
 from paring.factorize.rank import Energy, RankChoice
 from paring.factorize.view import LowRankView, Ranks
 from paring.graph.capture import Sweep, input_moments, input_shapes

@@ -28,7 +28,8 @@ class Channels(Structured):
     "geometric_median", "taylor", "activation", "apoz", "redundancy" or "obs"; `scope` "layer" takes `pruning_ratio` of
     each group, "global" of all groups together. With `threshold` only units beyond it go, at most `pruning_ratio` of
     a group: below it for norms, scales and activation, above it for the share of zeros and for the correlation. The
-    width kept is rounded up to a multiple of `round_to`. `reconstruct` refits what reads the channels by least squares
+    width kept is rounded up to a multiple of `round_to`, or by `by_clock` to the widest that the target is measured to
+    run as fast. `reconstruct` refits what reads the channels by least squares
     on the calibration data; `reestimate` measures the batch norms anew where it cannot.
     Raises: SettingError; LayerError for a ratio that would empty a layer, or a layer named outright that cannot be cut.
     Reference: Li et al. 2017, arXiv:1608.08710; Fang et al. 2023 (DepGraph), arXiv:2301.12900.

@@ -24,6 +24,7 @@ from paring.graph.stand_in import take_over_
 from paring.graph.trace import batch_norm_pairs
 from paring.graph.unit_scores import CALIBRATED, COMPARABLE, Importance, Scores, layer_of, protected, unit_scores
 from paring.numerics.importance import Scope, count_of, lowest
+from paring.prune.by_clock import ByClock
 
 MENDED = (nn.Linear, nn.Conv2d)
 Alive = dict[tuple[str, int], tuple[int, ...]]
@@ -38,7 +39,8 @@ class Structured(Pass):
     takes over the outgoing weights) or "obs" (what the readers lose although they make up for it, by least squares).
     `scope` "layer" takes `pruning_ratio` of each group, "global" of all together. With `threshold` only units beyond
     it go: below it for norms, scales and activation, above it for zeros and correlation; `pruning_ratio` is then the
-    most that a group may lose. Widths are rounded up to a multiple of `round_to`. `reconstruct` refits the readers by
+    most that a group may lose. Widths are rounded up to a multiple of `round_to`, or by
+    `ByClock(target)` to the widest that the target runs as fast. `reconstruct` refits the readers by
     least squares on the calibration data; where a reader cannot be refitted, `reestimate` measures the batch norms anew
     (behind refitted ones their statistics fit as they are: measured on what least squares shrank they do harm).
     """
@@ -46,7 +48,7 @@ class Structured(Pass):
     pruning_ratio: float = 0.5  # fraction of units removed
     importance: Importance = "l2"
     scope: Scope = "layer"
-    round_to: int = 1
+    round_to: int | ByClock = 1
     threshold: float | None = None
     reconstruct: bool = True
     reestimate: bool = True
@@ -64,7 +66,7 @@ class Structured(Pass):
         for setting, allowed in (("importance", get_args(Importance)), ("scope", get_args(Scope))):
             if getattr(self, setting) not in allowed:
                 raise UnknownNameError(setting, getattr(self, setting), allowed, self.name)
-        if self.round_to < 1:
+        if not isinstance(self.round_to, ByClock) and self.round_to < 1:
             raise SettingError(f"{self.name}: round_to is {self.round_to}; it must be a whole number of at least 1.")
         if self.threshold is not None and self.importance in COMPARABLE:
             raise SettingError(
@@ -115,7 +117,7 @@ class Structured(Pass):
         alive: Alive = {}
         cut: list[ChannelGroup] = []
         for group, score, removed in zip(groups, scores, self._counts(scores), strict=True):
-            kept = self._kept(group, removed)
+            kept = self._kept(model, task, group, removed)
             if kept == 0:
                 yield self.refuse(group.layers, f"pruning_ratio {self.pruning_ratio} would remove all its channels")
             elif kept >= group.width:
@@ -164,6 +166,8 @@ class Structured(Pass):
     def _whole(self, removed: int) -> str:
         if self.threshold is not None and removed == 0:
             return f"none of its units is beyond the threshold {self.threshold:g}"
+        if isinstance(self.round_to, ByClock):
+            return f"with all its channels {self.round_to.target} is measured as fast as with fewer"
         return f"rounded to a multiple of {self.round_to} it keeps all its channels"
 
     def _counts(self, scores: Sequence[Tensor]) -> list[int]:
@@ -184,8 +188,10 @@ class Structured(Pass):
         known = score[score.isfinite()]
         return score / (known.mean() if len(known) else torch.tensor(1.0)).clamp_min(torch.finfo(score.dtype).tiny)
 
-    def _kept(self, group: ChannelGroup, removed: int) -> int:
-        """Units to keep, so that the channels kept are a multiple of `round_to`; 0 where nothing would be left."""
+    def _kept(self, model: nn.Module, task: Task, group: ChannelGroup, removed: int) -> int:
+        """Units to keep, rounded up as `round_to` says; 0 where nothing would be left."""
+        if isinstance(self.round_to, ByClock):
+            return self.round_to.width(model, task, group, max(group.width - removed, 1)) if removed else group.width
         step = self.round_to // math.gcd(self.round_to, self.channels_of(group))
         kept = group.width - removed
         return kept if step == 1 else math.ceil(max(kept, 1) / step) * step
