@@ -69,7 +69,7 @@ def mnist_task(*, copies: int = 1, num_train: int | None = None) -> Task:
         test=batches(test_x, test_y, 500),
         loss=F.cross_entropy,
         metric=accuracy,
-        students={"fc": lambda: mlp((784, 400, 100, 10)), "thin": lambda: conv_net((4, 8), 16)},
+        students={"fc": lambda: mlp((784, 400, 100, 10)), "thin": lambda: conv_net((8, 16), 32)},
     )
     task = drain(trained(task, MNIST_TEACHER))
     x, y = train_x[:num_train], train_y[:num_train]
