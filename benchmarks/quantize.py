@@ -28,16 +28,19 @@ from quantize_tasks import SUBJECTS, Subject, given_to_peers
 from paring.artifacts.manifest import versions
 from paring.core.recipe import Pass
 from paring.engines import machine
-from paring.errors import EngineError
+from paring.errors import EngineError, ParityError
 
 HOME = Path(__file__).parent
 TABLE = Kept("quantize", page, ("rows", "times"))
 
 
 def row_of_ours(name: str, subject: Subject, passes: tuple[Pass, ...]) -> dict[str, Any]:
-    """Our file, made and judged."""
+    """Our file, made and judged, or why an engine refused it."""
     folder = folder_of(subject.name)
-    path, said = our_file(name, subject, folder, passes)
+    try:
+        path, said = our_file(name, subject, folder, passes)
+    except ParityError as error:
+        return {"refused": str(error)}
     return _row(path, subject, folder) | said
 
 
