@@ -9,8 +9,10 @@ import onnx
 import onnxruntime
 import openvino
 import pytest
+import torch
+from torch import nn
 
-from paring.artifacts.verify import check_parity, compare, relative_error
+from paring.artifacts.verify import check_parity, compare, relative_error, tolerance_of
 from paring.core.target import EngineName, Target
 from paring.engines import has_vnni, open_session
 from paring.errors import ParityError
@@ -80,3 +82,13 @@ def test_compare_takes_the_worst_batch_and_refuses_other_shapes_and_nan() -> Non
         compare([one, one[:, 0]], [one, one], 0.1)
     with pytest.raises(ParityError, match="nan relative"):
         compare([one * np.nan], [one], 0.1)
+
+
+def test_a_deep_net_may_round_to_the_other_side_in_more_places() -> None:
+    def net(num_rounding: int) -> nn.Module:
+        layers = [nn.Linear(2, 2) for _ in range(num_rounding + 3)]
+        for layer in layers[3:]:
+            layer.register_buffer("input_scale", torch.ones(()))
+        return nn.Sequential(*layers)
+
+    assert [tolerance_of(net(n)) for n in (0, 1, 16, 64)] == pytest.approx([1e-4, 0.02, 0.02, 0.04])

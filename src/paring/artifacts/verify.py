@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import islice
 
@@ -17,7 +18,8 @@ from paring.graph.quantized import has_quantizer
 from paring.measure.quality import file_inputs
 
 FLOAT_TOLERANCE = 1e-4  # rounding of fp32 sums in another order
-QUANTIZED_TOLERANCE = 2e-2  # a few activations on a rounding border that fall to the other side
+QUANTIZED_TOLERANCE = 2e-2  # a few activations on a rounding border that fall to the other side, in so many layers:
+FEW_LAYERS = 16
 NUM_BATCHES = 2
 
 
@@ -73,6 +75,12 @@ def relative_error(got: NDArray[np.generic], expected: NDArray[np.generic]) -> f
 
 
 def tolerance_of(model: nn.Module) -> float:
-    """What `check_parity` allows: more where activations are rounded."""
-    is_quantized = any(has_quantizer(module) for module in model.modules())
-    return QUANTIZED_TOLERANCE if is_quantized else FLOAT_TOLERANCE
+    """What `check_parity` allows: more where activations are rounded, and more in deep nets.
+
+    What falls to the other side of a border does so in each layer on its own, so that the error grows with the square
+    root of their number: 0.02 up to 16 layers that round, 0.043 for the 74 of a RoBERTa-base.
+    """
+    num_rounding = sum(has_quantizer(module) for module in model.modules())
+    if num_rounding == 0:
+        return FLOAT_TOLERANCE
+    return QUANTIZED_TOLERANCE * math.sqrt(max(1.0, num_rounding / FEW_LAYERS))
