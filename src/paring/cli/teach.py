@@ -27,6 +27,9 @@ def teach(
     part: Annotated[
         str, typer.Option("--part", help="i/n: only every nth shard, so that n machines share it.")
     ] = "0/1",
+    ray: Annotated[
+        str | None, typer.Option("--ray", metavar="ADDRESS", help="Ask on a Ray cluster; `local` starts one here.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Keeps the model's answers on its training data; `paring compress --answers` then trains without running it."""
@@ -35,7 +38,7 @@ def teach(
     from paring.teach.cache import open_head
 
     share = _part(part)
-    follow(_steps(load_task(task), out, layer or [], shard_rows, share), quiet=as_json)
+    follow(_steps(load_task(task), out, layer or [], shard_rows, share, ray), quiet=as_json)
     head = open_head(out)
     files = list(out.glob("shard-*.safetensors"))
     size = sum(path.stat().st_size for path in files)
@@ -47,12 +50,15 @@ def teach(
 
 
 def _steps(
-    task: Task, out: Path, layers: list[str], shard_rows: int, part: tuple[int, int]
+    task: Task, out: Path, layers: list[str], shard_rows: int, part: tuple[int, int], ray: str | None
 ) -> Generator[Told, None, None]:
     from paring.run import Told
+    from paring.teach.on_ray import RayTeachers
     from paring.teach.teach import teach as steps
+    from paring.teach.teacher import here
 
-    for progress in steps(task, out, layers, shard_rows=shard_rows, part=part):
+    ask = here if ray is None else RayTeachers(ray)
+    for progress in steps(task, out, layers, shard_rows=shard_rows, part=part, ask=ask):
         yield Told("teacher", progress)
 
 

@@ -104,13 +104,17 @@ def shard_path(folder: Path, number: int) -> Path:
     return folder / f"shard-{number:05d}.safetensors"
 
 
-def save_shard(folder: Path, number: int, answers: Answers, inputs: list[Inputs]) -> None:
-    """Writes the shard, and then what vouches for it."""
+def packed(answers: Answers) -> bytes:
+    """The bytes of a shard's file."""
     tensors = {"output": answers.output, **{f"layer/{name}": x for name, x in answers.layers.items()}}
-    data = save({name: x.detach().cpu().contiguous() for name, x in tensors.items()})
+    return save({name: x.detach().cpu().contiguous() for name, x in tensors.items()})
+
+
+def save_shard(folder: Path, number: int, data: bytes, rows: int, inputs: str) -> None:
+    """Writes the shard `packed` as `data`, and then what vouches for it; `inputs` is the digest of what it answers."""
     path = shard_path(folder, number)
     write_whole(path, data)
-    shard = Shard(hashlib.sha256(data).hexdigest(), inputs_digest(inputs), len(answers.output))
+    shard = Shard(hashlib.sha256(data).hexdigest(), inputs, rows)
     write_whole(path.with_suffix(".json"), json.dumps(asdict(shard)).encode())
 
 
