@@ -26,6 +26,7 @@ def ours(subject: str) -> dict[str, tuple[Pass, ...]]:
     if subject in ENCODERS:
         found = Percentile(99.99)
         row("percentile", Static(observer=found))
+        row("percentile, symmetric", Static(observer=found, activations="symmetric", signed=True))
         row("percentile, attention", Static(observer=found, attention=True))
         row(
             "percentile, attention, symmetric",
@@ -41,6 +42,8 @@ def ours(subject: str) -> dict[str, tuple[Pass, ...]]:
         row(name, Static(observer=observer))
         if subject in RESIDUAL:
             row(f"{name}, adds", Static(observer=observer, placement="adds"))
+        if subject == "vgg":
+            row(f"{name}, pools", Static(observer=observer, placement="pools"))
     if subject not in UNTRAINED:
         row("minmax, bias correction", Static(bias_correction=True))
     if subject == "conversion":

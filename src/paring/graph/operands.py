@@ -1,4 +1,4 @@
-"""Additions and matrix products between activations, which belong to no layer: found, observed and quantized.
+"""Additions, matrix products and average pools of activations, which belong to no layer: found, observed, quantized.
 
 Such operations are seen while a module's own forward runs, whatever Python wrote them with (`x + y`, `torch.add`,
 `q @ k`, scaled dot-product attention), in eager mode and under `torch.export` alike.
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,16 +22,17 @@ from paring.graph.quantized import OPERAND_SCALE, OPERAND_ZERO_POINT, round_trip
 from paring.graph.sites import OPAQUE
 from paring.graph.trace import export_arguments
 
-OperandKind = Literal["add", "matmul", "attention"]
+OperandKind = Literal["add", "matmul", "attention", "pool"]
 Touch = Callable[[int, int, Tensor], Tensor]  # (position, operand, what it is) -> what is computed with
-NUM_OPERANDS = {"add": 2, "matmul": 2, "attention": 4}
+NUM_OPERANDS = {"add": 2, "matmul": 2, "attention": 4, "pool": 1}
 ADDS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__, Tensor.__radd__}
 MATMULS = {torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm}
+POOLS = {functional.adaptive_avg_pool2d, functional.avg_pool2d, torch.mean, Tensor.mean}
 
 
 @dataclass(frozen=True)
 class Operation:
-    """The `position`-th addition, product or attention of a module; `same` where both sides have one shape."""
+    """The `position`-th operation of a module; `same` where both sides have one shape, or there is one side."""
 
     module: str
     position: int
@@ -41,7 +42,12 @@ class Operation:
 
 
 class Operands(TorchFunctionMode):
-    """While active, hands the sides of each operation to `touch` and computes with what that returns."""
+    """While active, hands the sides of each operation to `touch` and computes with what that returns.
+
+    Modes nest as forwards do, and what one of them computes is not seen by those around it.
+    """
+
+    _computing: ClassVar[bool] = False
 
     def __init__(self, touch: Touch, note: Callable[[int, OperandKind, Tensor, Tensor], None] | None = None) -> None:
         super().__init__()
@@ -51,15 +57,23 @@ class Operands(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is functional.scaled_dot_product_attention and len(args) >= 3:
-            position = self._next("attention", args[0], args[1])
+        kind = None if Operands._computing else _kind(func, args, kwargs)
+        if kind is None:
+            return func(*args, **kwargs)
+        position = self._next(kind, args[0], args[0] if kind == "pool" else args[1])
+        Operands._computing = True
+        try:
+            return self._computed(kind, position, func, args, kwargs)
+        finally:
+            Operands._computing = False
+
+    def _computed(self, kind: OperandKind, position: int, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+        if kind == "attention":
             return _attention(*args, **kwargs, touch=lambda side, x: self._touch(position, side, x))
-        kind: OperandKind = "matmul" if func in MATMULS else "add"
-        if (kind == "matmul" or func in ADDS) and len(args) == 2 and not kwargs and _are_activations(*args):
-            position = self._next(kind, *args)
-            left, right = (self._touch(position, side, x) for side, x in enumerate(args))
-            return left @ right if kind == "matmul" else left + right
-        return func(*args, **kwargs)
+        if kind == "pool":
+            return func(self._touch(position, 0, args[0]), *args[1:], **kwargs)
+        left, right = (self._touch(position, side, x) for side, x in enumerate(args))
+        return left @ right if kind == "matmul" else left + right
 
     def start(self) -> None:
         """From now on."""
@@ -76,11 +90,26 @@ class Operands(TorchFunctionMode):
         return position
 
 
+def _kind(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OperandKind | None:
+    """What a call is to us, None for nothing."""
+    if func is functional.scaled_dot_product_attention and len(args) >= 3:
+        return "attention"
+    if func in POOLS and args and _is_feature_map(args[0]):
+        return "pool"
+    if (func in MATMULS or func in ADDS) and len(args) == 2 and not kwargs and _are_activations(*args):
+        return "matmul" if func in MATMULS else "add"
+    return None
+
+
 def _are_activations(left: Any, right: Any) -> bool:
     pair = (left, right)
     if not all(isinstance(x, Tensor) and not isinstance(x, nn.Parameter) for x in pair):
         return False
     return all(x.is_floating_point() and x.dim() >= 2 for x in pair)
+
+
+def _is_feature_map(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.is_floating_point() and x.dim() == 4
 
 
 def _attention(

@@ -85,9 +85,13 @@ def sites_of(layers: Iterable[str], operations: Iterable[Operation]) -> list[Sit
     return [*(Site(name) for name in layers), *operands]
 
 
-def chosen_operations(found: Iterable[Operation], *, adds: bool, attention: bool) -> tuple[Operation, ...]:
-    """Residual additions of feature maps (4-D, both sides of one shape), and products of activations."""
+def chosen_operations(
+    found: Iterable[Operation], *, adds: bool = False, attention: bool = False, pools: bool = False
+) -> tuple[Operation, ...]:
+    """Residual additions of feature maps (4-D, both sides of one shape), average pools, products of activations."""
     kinds: set[OperandKind] = {"matmul", "attention"} if attention else set()
+    if pools:
+        kinds.add("pool")
     return tuple(
         one for one in found if one.kind in kinds or (adds and one.kind == "add" and one.same and one.num_dims == 4)
     )

@@ -26,7 +26,7 @@ from paring.quantize.plan import Plan, chosen_operations, sites_of
 from paring.quantize.rounding import Nearest, Rounding
 from paring.quantize.sensitivity import within_drop
 
-Placement = Literal["inputs", "adds", "clock"]
+Placement = Literal["inputs", "adds", "pools", "clock"]
 Activations = Literal["affine", "symmetric"]
 KINDS = (nn.Linear, nn.Conv2d)
 
@@ -42,8 +42,9 @@ class Static(Pass):
     signed where `signed` says so (int8; ONNX Runtime's kernels want uint8, OpenVINO takes both).
     `weight_range="half"` keeps 8-bit weights within -64..64, so that x86 kernels without VNNI, which add two products
     in 16 bits, cannot saturate; `"auto"` does so where this machine needs it.
-    `placement="adds"` also rounds both sides of residual additions of feature maps, `attention` those of products
-    between activations; `"clock"` exports every way and takes the one that `engine` (or the fastest) runs fastest.
+    `placement="adds"` also rounds both sides of residual additions of feature maps, `"pools"` what average pools read
+    (ONNX Runtime runs a convolution before one in integers only then), `attention` both sides of products between
+    activations; `"clock"` exports every way and takes the one that `engine` (or the fastest) runs fastest.
     With `max_drop`, in the metric's unit, the most sensitive layers stay in floats until the drop on validation fits.
     Reference: Jacob et al. 2018, arXiv:1712.05877.
     """
@@ -119,9 +120,11 @@ class Static(Pass):
         """What `placement="clock"` chooses among: quantizers on inputs, around additions, and in attention."""
         base = replace(self, placement="inputs", attention=False, max_drop=None, engine=None)
         tried = [base]
-        if chosen_operations(found, adds=True, attention=False):
+        if chosen_operations(found, adds=True):
             tried.append(replace(base, placement="adds"))
-        if chosen_operations(found, adds=False, attention=True):
+        if chosen_operations(found, pools=True):
+            tried.append(replace(base, placement="pools"))
+        if chosen_operations(found, attention=True):
             tried.append(replace(base, attention=True))
         return tried
 
@@ -129,7 +132,8 @@ class Static(Pass):
         self, model: nn.Module, names: list[str], found: tuple[Operation, ...], task: Task
     ) -> Generator[Progress, None, Plan]:
         """What becomes integers, with the numbers that calibration gives."""
-        operations = chosen_operations(found, adds=self.placement == "adds", attention=self.attention)
+        adds, pools = self.placement == "adds", self.placement == "pools"
+        operations = chosen_operations(found, adds=adds, pools=pools, attention=self.attention)
         ranges = yield from calibrated(model, sites_of(names, operations), task, self.observer, self.name)
         reached = {name: seen for name in names if not (seen := ranges[Site(name)]).is_empty}
         layers = {name: self.quantizer(seen, signed=self.signed and seen.low < 0) for name, seen in reached.items()}
