@@ -95,7 +95,10 @@ def opened(path: Path, target: Target, static: Shapes | None = None) -> FileSess
     model = core.read_model(str(path))
     if static is not None:
         model.reshape({name: list(shape) for name, shape in static.items()})
-    native = core.compile_model(model, "CPU", settings(target, exact=False))
+    try:
+        native = core.compile_model(model, "CPU", settings(target, exact=False))
+    except RuntimeError as error:  # OpenVINO's own
+        raise EngineError(f"{path.name}: {' '.join(str(error).split())[:300]}") from error
     specs = [tuple(_spec(port) for port in ports) for ports in (native.inputs, native.outputs)]
     return OpenVinoSession(path, native, *specs)
 
