@@ -59,6 +59,8 @@ def write_onnx(model: nn.Module, task: Task, path: str | Path) -> NodeMap:
     """
     names = input_names(model, task.example_inputs)
     wrapped = OneOutput(copy.deepcopy(model), task.example_inputs, task.output).eval()
+    # Inputs are made contiguous too: behind channels-last tensors torch puts a gather after an average pool, which
+    # OpenVINO misreads among integers.
     for tensor in (*wrapped.parameters(), *wrapped.buffers()):
         tensor.data = tensor.data.contiguous()
     _refuse_unfinished(wrapped.model)
@@ -94,7 +96,6 @@ def input_names(model: nn.Module, inputs: Inputs) -> tuple[str, ...]:
 
 def _traced(wrapped: nn.Module, task: Task) -> torch.export.ExportedProgram:
     args, kwargs = export_arguments(task.example_inputs, task.dynamic_dims)
-    # behind channels-last tensors torch puts a gather after an average pool, which OpenVINO misreads among integers
     tensors = tuple(value.contiguous() for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
     free = [{dim: torch.export.Dim.AUTO for dim in task.dynamic_dims if dim < value.dim()} for value in tensors]
     try:

@@ -1,11 +1,11 @@
-"""Trials as Ray tasks, on this machine or a cluster that shares the run folder. The one file that knows Ray."""
+"""Trials as Ray tasks, on this machine or a cluster that shares the run folder."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
+from paring.core.cluster import join
 from paring.core.recipe import Recipe
 from paring.judge.record import Judged
 from paring.recipe_io import recipe_hash, to_yaml
@@ -20,19 +20,10 @@ class RayPool:
     """
 
     def __init__(self, address: str, work: Work, size: int | None = None) -> None:
-        os.environ.setdefault("RAY_worker_niceness", "0")  # by default workers yield to everything, clocks and all
-        import ray
-
-        self._ray, self._work = ray, work
+        self._work = work
         self.size = size or num_workers()
-        here = address == "local"
-        ray.init(
-            address=None if here else address,
-            num_cpus=self.size if here else None,
-            log_to_driver=False,
-            include_dashboard=False if here else None,
-        )
-        self._run = ray.remote(num_cpus=1, max_retries=0)(run_one)
+        self._ray = join(address, self.size)
+        self._run = self._ray.remote(num_cpus=1, max_retries=0)(run_one)
         self._places: dict[object, int] = {}
 
     def submit(self, recipe: Recipe) -> object:

@@ -6,7 +6,6 @@ https://docs.ray.io/en/latest/data/batch_inference.html: each actor holds one co
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 
+from paring.core.cluster import join
 from paring.errors import MissingError, ParingError
 from paring.teach.teacher import Shard, Teacher
 
@@ -32,17 +32,9 @@ class RayTeachers:
 
     def __call__(self, teacher: Teacher, shards: Iterable[Shard], /) -> Iterator[tuple[int, bytes]]:
         """See `Ask`."""
-        os.environ.setdefault("RAY_worker_niceness", "0")
-        ray = _ray()
-        local = self.address == "local"
-        ray.init(
-            address=None if local else self.address,
-            num_cpus=self.size if local else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            include_dashboard=False if local else None,
-        )
+        ray = join(self.address, self.size)
         try:
+            _load_data()
             logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the error comes as an exception, too
             ray.data.DataContext.get_current().enable_progress_bars = False
             held = {number: ray.put(inputs) for number, inputs in shards}
@@ -87,10 +79,8 @@ class _Asked:
         return {"number": [number], "answers": [answers], "error": [error]}
 
 
-def _ray() -> Any:
+def _load_data() -> None:
     try:
-        import ray
-        import ray.data
+        import ray.data  # noqa: F401
     except ImportError as error:
         raise MissingError(f"--ray: {error}. Install it: pip install 'paring[fleet]'.") from error
-    return ray
