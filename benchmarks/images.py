@@ -1,4 +1,4 @@
-"""CIFAR-10 as JPEGs for the benchmarks: the public ResNets trained on until they are flat, and a VGG-like net.
+"""CIFAR-10 as JPEGs for the benchmarks: the public ResNets trained on until they are flat, and nets trained here.
 
 Each net is trained here once and kept in the user's cache; `python benchmarks/images.py` trains what is missing and
 prints every epoch.
@@ -6,6 +6,7 @@ prints every epoch.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -27,7 +28,10 @@ TRAINING = {
     "resnet20": Training(epochs=10, learning_rate=2e-3, weight_decay=0.02, warmup=0.05, precision="bf16"),
     "resnet56": Training(epochs=10, learning_rate=2e-3, weight_decay=0.02, warmup=0.05, precision="bf16"),
     "vgg": Training(epochs=10, learning_rate=2e-3, weight_decay=0.05, warmup=0.1, precision="bf16"),
+    "alexnet": Training(epochs=12, learning_rate=1e-3, weight_decay=0.05, warmup=0.1, precision="bf16"),
+    "vgg16": Training(epochs=7, learning_rate=1e-3, weight_decay=0.05, warmup=0.15, precision="bf16"),
 }
+VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +83,45 @@ def vgg(channels: tuple[int, ...] = (32, 64, 128, 256, 256), *, num_classes: int
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(num_in, num_classes))
 
 
+def vgg16(hidden: int = 1024, *, num_classes: int = 10) -> nn.Sequential:
+    """The convolutions of VGG-16 over 32 x 32 images with batch norms; two hidden Linears of `hidden`, dropout."""
+    layers: list[nn.Module] = []
+    num_in = 3
+    for stage in VGG16:
+        for num_out in stage:
+            layers += [nn.Conv2d(num_in, num_out, 3, padding=1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU()]
+            num_in = num_out
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers, nn.Flatten(), *_head(num_in, hidden, num_classes))
+
+
+def alexnet(hidden: int = 1024, *, num_classes: int = 10) -> nn.Sequential:
+    """The channels of AlexNet over 32 x 32 images, which its first stride of 4 would leave nothing of: a stride of 2
+    and padding; batch norms; two hidden Linears of `hidden`, dropout."""
+    layers: list[nn.Module] = []
+    num_in = 3
+    for num_out, kernel, stride, pooled in (
+        (96, 5, 2, True), (256, 5, 1, True), (384, 3, 1, False), (384, 3, 1, False), (256, 3, 1, True)
+    ):  # fmt: skip
+        convolution = nn.Conv2d(num_in, num_out, kernel, stride, kernel // 2, bias=False)
+        layers += [convolution, nn.BatchNorm2d(num_out), nn.ReLU(), *([nn.MaxPool2d(2)] if pooled else [])]
+        num_in = num_out
+    return nn.Sequential(*layers, nn.Flatten(), *_head(4 * num_in, hidden, num_classes))
+
+
+def _head(num_in: int, hidden: int, num_classes: int) -> list[nn.Module]:
+    return [
+        nn.Linear(num_in, hidden), nn.ReLU(), nn.Dropout(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(),
+        nn.Linear(hidden, num_classes),
+    ]  # fmt: skip
+
+
 def untrained(name: str, splits: Splits | None = None) -> Task:
-    """`vgg` from scratch; `resnet20` and `resnet56` as published, which these JPEGs surprise."""
+    """`vgg`, `vgg16` and `alexnet` from scratch; the ResNets as published, which these JPEGs surprise."""
     torch.manual_seed(0)
-    return cifar_task(name, vgg() if name == "vgg" else pretrained_resnet(int(name.removeprefix("resnet"))), splits)
+    nets = {"vgg": vgg, "vgg16": vgg16, "alexnet": alexnet}
+    net = nets[name]() if name in nets else pretrained_resnet(int(name.removeprefix("resnet")))
+    return cifar_task(name, net, splits)
 
 
 def tuned(name: str, splits: Splits | None = None) -> Task:
@@ -91,11 +130,11 @@ def tuned(name: str, splits: Splits | None = None) -> Task:
 
 
 def main() -> None:
-    """Trains what the cache lacks."""
+    """Trains what the cache lacks, of the nets named or of all."""
     torch.set_num_threads(1)
     splits = cifar_jpeg()
-    for name, training in TRAINING.items():
-        for step in trained(untrained(name, splits), training):
+    for name in sys.argv[1:] or TRAINING:
+        for step in trained(untrained(name, splits), TRAINING[name]):
             if step.epoch is not None:
                 print(name, step.epoch, flush=True)
 

@@ -24,10 +24,11 @@ class Features(Objective):
 
     The knowledge transferred: what the teacher sees inside, before it decides. A regressor for each pair, learned
     along and thrown away, carries the student's channels to the teacher's; its squared error counts in units of the
-    teacher's mean square (over the first batch of calibration), so that 1 is a guess of zeros. `layers` are (student
-    layer, teacher layer) pairs; left empty they are proposed by shape and depth. Maps of other sizes are pooled; tokens
-    that `inputs[mask]` marks 0 do not count. It says nothing about the answers: sum it with `distill.response` in
-    `distill.weighted`.
+    teacher's mean square (over the first batch of calibration), so that 1 is a guess of zeros. Where the widths agree
+    it starts as the identity, so that a student cut out of its teacher is held to what it knows already. `layers` are
+    (student layer, teacher layer) pairs; left empty they are proposed by shape and depth. Maps of other sizes are
+    pooled; tokens that `inputs[mask]` marks 0 do not count. It says nothing about the answers: sum it with
+    `distill.response` in `distill.weighted`.
     """
 
     name: ClassVar[str] = "distill.features"
@@ -39,7 +40,7 @@ class Features(Objective):
         """See `Objective.bind`. Raises UnknownNameError, ShapeError, LayerError as `pairs_of` does."""
         pairs = pairs_of(self.layers, student, teacher, task, self.name)
         sizes = _mean_squares(teacher, pairs, task)
-        regressors = [nn.Linear(pair.student_width, pair.teacher_width) for pair in pairs]
+        regressors = [_regressor(pair) for pair in pairs]
 
         def loss(seen: Seen) -> Tensor:
             found = [self._error(seen, *one) for one in zip(pairs, regressors, sizes, strict=True)]
@@ -58,6 +59,14 @@ class Features(Objective):
         if keep is not None:
             s, t = s[keep], t[keep]
         return relative_error(regressor(s), t, size)
+
+
+def _regressor(pair: Pair) -> nn.Linear:
+    regressor = nn.Linear(pair.student_width, pair.teacher_width)
+    if pair.student_width == pair.teacher_width:
+        nn.init.eye_(regressor.weight)
+        nn.init.zeros_(regressor.bias)
+    return regressor
 
 
 def _mean_squares(teacher: nn.Module, pairs: Sequence[Pair], task: Task) -> list[float]:

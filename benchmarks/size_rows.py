@@ -1,0 +1,106 @@
+"""The rows of the size benchmark: the net, and the passes that make its file small."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from paring.core.recipe import Pass
+from paring.distill.response import Response
+from paring.finetune import Finetune
+from paring.prune.channels import Channels
+from paring.prune.magnitude import Magnitude
+from paring.prune.obs import Obs
+from paring.prune.settings import Cubic
+from paring.prune.vocabulary import Vocabulary
+from paring.quantize.embedding import Embedding
+from paring.share.entropy_qat import EntropyQat
+from paring.share.kmeans import Kmeans
+from paring.share.rate_distortion import RateDistortion
+from paring.share.spacing import Spacing
+
+DISTILLED = Response(temperature=4.0)
+LENET300_ZEROS = {"fc1": 0.9, "fc2": 0.7, "fc3": 0.3}
+LENET5_ZEROS = {"conv1": 0.3, "conv2": 0.88, "ip1": 0.97, "ip2": 0.8}
+
+
+@dataclass(frozen=True)
+class Row:
+    """`taught`: the net is the student of a better teacher, who has answered moved copies of its training data."""
+
+    net: str
+    passes: tuple[Pass, ...] = ()
+    taught: bool = False
+
+    @property
+    def trains(self) -> bool:
+        """Whether a seed makes a difference."""
+        return any("train" in step.requirements() for step in self.passes)
+
+
+def obs(sparsities: dict[str, float]) -> tuple[Pass, ...]:
+    """Each layer at a sparsity of its own."""
+    return tuple(Obs(sparsity=sparsity, include=(name,)) for name, sparsity in sparsities.items())
+
+
+def rows() -> dict[str, Row]:
+    """Row name -> row."""
+    return lenets() | resnet() | encoder() | deep()
+
+
+def lenets() -> dict[str, Row]:
+    """Deep Compression's small nets on MNIST."""
+    found = {"lenet-300-100": Row("lenet300"), "lenet-5": Row("lenet5")}
+    for slope in (1e-9, 1.5e-9, 2e-9, 3e-9, 5e-9):
+        found[f"lenet-300-100 coded, no training, slope {slope:g}"] = Row("lenet300", (RateDistortion(slope=slope),))
+    for slope in (4e-10, 6e-10, 1e-9, 3e-9):
+        found[f"lenet-5 coded, no training, slope {slope:g}"] = Row("lenet5", (RateDistortion(slope=slope),))
+    found["lenet-300-100 spacing, no training"] = Row("lenet300", (Spacing(slope=1e-10),))
+    found["lenet-300-100 kmeans 32, no training"] = Row("lenet300", (Kmeans(num_values=32),))
+    gradual = Magnitude(sparsity=0.92, schedule=Cubic(epochs=5, objective=DISTILLED))
+    found["lenet-300-100 deep compression"] = Row(
+        "lenet300",
+        (gradual, Finetune(epochs=2, objective=DISTILLED), Kmeans(num_values=32),
+         Finetune(epochs=1, learning_rate=2e-4, objective=DISTILLED)),
+    )  # fmt: skip
+    return found
+
+
+def paid(pressure: float, epochs: int, learning_rate: float, step: float = 1.0, **other: object) -> EntropyQat:
+    """Distilled training under the price of its bits."""
+    return EntropyQat(
+        pressure=pressure, epochs=epochs, learning_rate=learning_rate, step=step, objective=DISTILLED, bias_bits=5,
+        **other,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def resnet() -> dict[str, Row]:
+    """ResNet-20 on CIFAR-10 as JPEGs."""
+    found = {"resnet-20": Row("resnet20")}
+    for slope in (3e-9, 1e-8, 3e-8):
+        found[f"resnet-20 coded, no training, slope {slope:g}"] = Row("resnet20", (RateDistortion(slope=slope),))
+    for pressure in (0.003, 0.01):
+        trained = paid(pressure, 5, 1e-3, 0.5)
+        found[f"resnet-20 trained, pressure {pressure:g}"] = Row("resnet20", (trained,))
+    return found
+
+
+def encoder() -> dict[str, Row]:
+    """MiniLM-L6 on SST-2: the words that occur in the training phrases, their rows in 4 bits, Linears by their bits."""
+    found = {"encoder": Row("encoder")}
+    for slope in (1e-9, 3e-9, 1e-8):
+        passes = (Vocabulary(corpus=("train",)), Embedding(num_bits=4), RateDistortion(slope=slope))
+        found[f"encoder coded, no training, slope {slope:g}"] = Row("encoder", passes)
+    return found
+
+
+def deep() -> dict[str, Row]:
+    """AlexNet's and VGG-16's channels on CIFAR-10 as JPEGs."""
+    found: dict[str, Row] = {}
+    for name, net, zeros in (("alexnet-shaped", "alexnet", 1 - 1 / 9), ("vgg-16-shaped", "vgg16", 1 - 1 / 13)):
+        found[name] = Row(net)
+        found[f"{name} pruned alone"] = Row(net, (Obs(sparsity=zeros),))
+        for slope in (1e-9, 1e-8):
+            found[f"{name} coded, no training, slope {slope:g}"] = Row(net, (RateDistortion(slope=slope),))
+        thin = Channels(importance="obs", pruning_ratio=0.5, scope="global")
+        found[f"{name} half the channels, trained"] = Row(net, (thin, paid(0.01, 3, 1e-3, 0.5, precision="bf16")))
+    return found
