@@ -1,9 +1,9 @@
-"""The coded file, measured: `python benchmarks/size.py [WORD ...] [--seeds N] [--clock] [--list] [--render]`.
+"""The coded file, measured: `python benchmarks/size.py [WORD ...] [--seeds N] [--clock | --nncodec] [--render]`.
 
 Each row makes one file, unpacks its container and takes the metric from the ONNX file that came out, in ONNX Runtime.
 Rows already in benchmarks/results/size.json are kept; the page benchmarks/size.md is written from that file after each
 row. Times of making are processor seconds. On a quiet machine only: `--clock` times the files of the large nets in both
-engines, and the row `coder` says how fast containers unpack.
+engines, and the row `coder` says how fast containers unpack. `--nncodec` needs benchmarks/size_peer/install.sh.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import torch
 from kept import HOME, Kept
 from onnx import numpy_helper
 from size_clock import clocked
-from size_coder import coder, fuzz
-from size_page import page
+from size_coder import coder, fuzz, nncodec
+from size_page import large, page
 from size_rows import Row, rows
 from size_tasks import net, taught
 
@@ -34,7 +34,7 @@ from paring.container.size import file_size
 from paring.engines import machine, open_session
 from paring.measure.quality import file_outputs, quality
 
-TABLE = Kept("size", page, ("rows", "times"))
+TABLE = Kept("size", page, ("rows", "times", "nncodec"))
 OUT = HOME.parent / "out" / "benchmarks" / "size"
 
 
@@ -95,6 +95,11 @@ def _zeros(path: Path) -> tuple[int, int]:
     return sum(int((array == 0).sum()) for array in arrays), sum(array.size for array in arrays)
 
 
+def _nncodec(row: dict[str, Any]) -> dict[str, Any]:
+    names = [one["name"] for one in row["tensors"] if large(one)]
+    return {"bytes": nncodec(OUT / row["file"], names)}
+
+
 def main() -> None:
     """Makes what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -102,6 +107,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--render", action="store_true")
     parser.add_argument("--clock", action="store_true", help="time the files there are, on a quiet machine")
+    parser.add_argument("--nncodec", action="store_true", help="what NNCodec makes of the files there are")
     parser.add_argument("--again", action="store_true", help="make the rows that there are already, too")
     parser.add_argument("--seeds", type=int, default=1, help="seeds for rows that train")
     asked = parser.parse_args()
@@ -117,7 +123,9 @@ def main() -> None:
             jobs[full] = partial(measure, full, row, seed)
     if asked.clock:
         jobs = clocked(done["rows"], OUT)
-    part = "times" if asked.clock else "rows"
+    if asked.nncodec:
+        jobs = {name: partial(_nncodec, row) for name, row in done["rows"].items() if "file" in row}
+    part = "times" if asked.clock else "nncodec" if asked.nncodec else "rows"
     for name, job in jobs.items():
         there = name in done.get(part, {})
         if (there and not asked.again) or not all(word in name for word in asked.words):

@@ -1,7 +1,10 @@
-"""The coder by itself: large drawn tensors, and containers that were damaged."""
+"""The coder by itself: large drawn tensors, damaged containers, and the standard's coder on the same integers."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 import time
 from dataclasses import asdict
@@ -16,6 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from paring import pack, unpack
 from paring.container.size import file_size
+
+PEERS = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "paring" / "peers"
 
 
 def coder() -> dict[str, Any]:
@@ -83,3 +88,15 @@ def fuzz() -> dict[str, Any]:
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"inputs": 10_000, "refused": refused, "harmless": 10_000 - refused, "longest_cpu_s": longest,
             "memory_growth_kb": after - before}  # fmt: skip
+
+
+def nncodec(path: Path, names: list[str]) -> dict[str, int]:
+    """Bytes that NNCodec takes for these tensors of an ONNX file. Raises OSError without its environment."""
+    python = PEERS / "nncodec" / "bin" / "python"
+    wanted = [one for one in onnx.load(path).graph.initializer if one.name in names]
+    with TemporaryDirectory() as folder:
+        arrays = Path(folder) / "integers.npz"
+        np.savez(arrays, **{one.name: numpy_helper.to_array(one) for one in wanted})
+        call = [str(python), str(HOME / "size_peer" / "nncodec_peer.py"), str(arrays)]
+        told = subprocess.run(call, capture_output=True, text=True, check=True)
+    return {name: one["bytes"] for name, one in json.loads(told.stdout).items()}

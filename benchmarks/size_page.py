@@ -27,7 +27,7 @@ def page(done: dict[str, Any]) -> str:
     lines.append(f"{about['cpu']}, {about['cores']} cores (times of making are no claim); {named}.\n")
     lines += nets(rows)
     lines += clock(done.get("times", {}))
-    lines += coding(rows)
+    lines += coding(rows, done.get("nncodec", {}))
     if "coder" in rows:
         lines += speed(rows["coder"]["rows"])
     if "fuzz" in rows:
@@ -101,20 +101,28 @@ def clock(times: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
-def coding(rows: dict[str, Any]) -> list[str]:
+def coding(rows: dict[str, Any], peer: dict[str, Any]) -> list[str]:
     """How well the integers of these files are coded: all tensors above 1 kB of integers."""
     lines = [
         "## Coding\n",
         "Integers of more than 1 kB. `over model` is the tensor's section (checksum, parameters, stream) over the code "
-        "length of the numbers under its own model; then bytes over the zero-order entropy, zstd -19 and gzip -9.\n",
-        "| file | tensor | numbers | coded | over model | over entropy | over zstd | over gzip | how |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "length of the numbers under its own model; then bytes over the zero-order entropy, zstd -19, gzip -9, and the "
+        "payload of NNCodec 2.1.3 (ISO/IEC 15938-17, without loss, the best of its scan orders).\n",
+        "| file | tensor | numbers | coded | over model | over entropy | over zstd | over gzip | how | over NNCodec |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
         for one in row.get("tensors", ()):
-            if one["name"].endswith("codes") and one["stored_bytes"] > 1024 and one["coded_bytes"] > 64:
-                lines.append(f"| {name} | {one['name']} | {_ratios(one)} |")
+            if large(one):
+                other = peer.get(name, {}).get("bytes", {}).get(one["name"])
+                said = f"{one['coded_bytes'] / other:.3f}" if other else ""
+                lines.append(f"| {name} | {one['name']} | {_ratios(one)} | {said} |")
     return [*lines, ""]
+
+
+def large(tensor: dict[str, Any]) -> bool:
+    """Whether it is integers of weights, more than 1 kB of them, and not all one number."""
+    return tensor["name"].endswith("codes") and tensor["stored_bytes"] > 1024 and tensor["coded_bytes"] > 64
 
 
 def speed(rows: list[dict[str, Any]]) -> list[str]:
