@@ -28,7 +28,7 @@ TRAINING = {
     "resnet20": Training(epochs=10, learning_rate=2e-3, weight_decay=0.02, warmup=0.05, precision="bf16"),
     "resnet56": Training(epochs=10, learning_rate=2e-3, weight_decay=0.02, warmup=0.05, precision="bf16"),
     "vgg": Training(epochs=10, learning_rate=2e-3, weight_decay=0.05, warmup=0.1, precision="bf16"),
-    "alexnet": Training(epochs=12, learning_rate=1e-3, weight_decay=0.05, warmup=0.1, precision="bf16"),
+    "alexnet": Training(epochs=8, learning_rate=1e-3, weight_decay=0.05, warmup=0.1, precision="bf16"),
     "vgg16": Training(epochs=7, learning_rate=1e-3, weight_decay=0.05, warmup=0.15, precision="bf16"),
 }
 VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))

@@ -12,9 +12,10 @@ bytes of the file; error and drop are of the ONNX file that came out of the cont
 floats, with its 95 % interval. Rows are chosen by validation, test is reported. `zeros` are those among the numbers of
 all matrices and convolutions that are left. Made by `python benchmarks/size.py`.
 
-LeNet-300-100 and LeNet-5 `trained` are students of a convolutional net (99.46 %) that has answered four moved copies of
-the training images, and start from the net's own weights; an epoch there is a pass over all four. The encoder's
-vocabulary is pruned to the tokens of its training phrases: other words read as unknown; the map of ids is in the file.
+LeNet-300-100 and LeNet-5 `trained` are students of a convolutional net (99.46 %) that has answered four copies of the
+training images, each moved by up to one pixel, and start from the net's own weights; a pass goes over all four. The
+encoder's vocabulary is pruned to the tokens of its training phrases: other words read as unknown; the map of ids is in
+the file.
 """
 
 

@@ -17,10 +17,9 @@ from paring.share.entropy_qat import EntropyQat
 from paring.share.kmeans import Kmeans
 from paring.share.rate_distortion import RateDistortion
 from paring.share.spacing import Spacing
+from paring.student.use import Use
 
 DISTILLED = Response(temperature=4.0)
-LENET300_ZEROS = {"fc1": 0.9, "fc2": 0.7, "fc3": 0.3}
-LENET5_ZEROS = {"conv1": 0.3, "conv2": 0.88, "ip1": 0.97, "ip2": 0.8}
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,14 @@ def lenets() -> dict[str, Row]:
         found[f"lenet-5 coded, no training, slope {slope:g}"] = Row("lenet5", (RateDistortion(slope=slope),))
     found["lenet-300-100 spacing, no training"] = Row("lenet300", (Spacing(slope=1e-10),))
     found["lenet-300-100 kmeans 32, no training"] = Row("lenet300", (Kmeans(num_values=32),))
+    for zeros, pressure, passes in (
+        ({"fc1": 0.9, "fc2": 0.7, "fc3": 0.3}, 0.03, 12),
+        ({"fc1": 0.92, "fc2": 0.85, "fc3": 0.4}, 0.03, 12),
+        ({"fc1": 0.91, "fc2": 0.8, "fc3": 0.35}, 0.045, 24),
+    ):
+        steps = (Use(student="lenet300"), *obs(zeros), paid(pressure, passes, 3e-3))
+        name = f"lenet-300-100 trained, {100 * zeros['fc1']:.0f} % zeros, pressure {pressure:g}, {passes} passes"
+        found[name] = Row("lenet300", steps, taught=True)
     gradual = Magnitude(sparsity=0.92, schedule=Cubic(epochs=5, objective=DISTILLED))
     found["lenet-300-100 deep compression"] = Row(
         "lenet300",
@@ -98,9 +105,9 @@ def deep() -> dict[str, Row]:
     found: dict[str, Row] = {}
     for name, net, zeros in (("alexnet-shaped", "alexnet", 1 - 1 / 9), ("vgg-16-shaped", "vgg16", 1 - 1 / 13)):
         found[name] = Row(net)
-        found[f"{name} pruned alone"] = Row(net, (Obs(sparsity=zeros),))
-        for slope in (1e-9, 1e-8):
-            found[f"{name} coded, no training, slope {slope:g}"] = Row(net, (RateDistortion(slope=slope),))
+        recovered = Finetune(epochs=1, objective=DISTILLED, precision="bf16")
+        found[f"{name} pruned alone, recovered"] = Row(net, (Obs(sparsity=zeros), recovered))
+        found[f"{name} coded, no training, slope 3e-09"] = Row(net, (RateDistortion(slope=3e-9),))
         thin = Channels(importance="obs", pruning_ratio=0.5, scope="global")
         found[f"{name} half the channels, trained"] = Row(net, (thin, paid(0.01, 3, 1e-3, 0.5, precision="bf16")))
     return found

@@ -25,9 +25,9 @@ def net(name: str) -> Task:
 
 def taught(name: str) -> Task:
     """The same net as a student, `student.use`, with its weights: a convolutional teacher of 99.46 % has answered
-    four moved copies of the training images."""
+    four copies of the training images, each moved by up to one pixel."""
     own = net(name)
-    task = mnist_task(copies=4)
+    task = mnist_task(copies=4, most=1)
 
     def student() -> nn.Module:
         made = STUDENTS[name]()
