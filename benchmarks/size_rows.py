@@ -63,6 +63,10 @@ def lenets() -> dict[str, Row]:
         steps = (Use(student="lenet300"), *obs(zeros), paid(pressure, passes, 3e-3))
         name = f"lenet-300-100 trained, {100 * zeros['fc1']:.0f} % zeros, pressure {pressure:g}, {passes} passes"
         found[name] = Row("lenet300", steps, taught=True)
+    for pressure, passes in ((0.02, 4), (0.05, 8)):
+        zeros = obs({"conv1": 0.3, "conv2": 0.88, "ip1": 0.97, "ip2": 0.8})
+        steps = (Use(student="lenet5"), *zeros, paid(pressure, passes, 1e-3))
+        found[f"lenet-5 trained, pressure {pressure:g}, {passes} passes"] = Row("lenet5", steps, taught=True)
     gradual = Magnitude(sparsity=0.92, schedule=Cubic(epochs=5, objective=DISTILLED))
     found["lenet-300-100 deep compression"] = Row(
         "lenet300",
