@@ -33,7 +33,7 @@ class Row:
     @property
     def trains(self) -> bool:
         """Whether a seed makes a difference."""
-        return any("train" in step.requirements() for step in self.passes)
+        return any(isinstance(step, Finetune | EntropyQat) for step in self.passes)
 
 
 def obs(sparsities: dict[str, float]) -> tuple[Pass, ...]:
