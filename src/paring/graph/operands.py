@@ -7,10 +7,11 @@ Such operations are seen while a module's own forward runs, whatever Python wrot
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,13 +42,20 @@ class Operation:
     num_dims: int
 
 
+class _Now(threading.local):
+    """Whether this thread is inside an operation that one of the modes computes."""
+
+    computing = False
+
+
+NOW = _Now()
+
+
 class Operands(TorchFunctionMode):
     """While active, hands the sides of each operation to `touch` and computes with what that returns.
 
     Modes nest as forwards do, and what one of them computes is not seen by those around it.
     """
-
-    _computing: ClassVar[bool] = False
 
     def __init__(self, touch: Touch, note: Callable[[int, OperandKind, Tensor, Tensor], None] | None = None) -> None:
         super().__init__()
@@ -57,15 +65,15 @@ class Operands(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        kind = None if Operands._computing else _kind(func, args, kwargs)
+        kind = None if NOW.computing else _kind(func, args, kwargs)
         if kind is None:
             return func(*args, **kwargs)
         position = self._next(kind, args[0], args[0] if kind == "pool" else args[1])
-        Operands._computing = True
+        NOW.computing = True
         try:
             return self._computed(kind, position, func, args, kwargs)
         finally:
-            Operands._computing = False
+            NOW.computing = False
 
     def _computed(self, kind: OperandKind, position: int, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
         if kind == "attention":
