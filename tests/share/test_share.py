@@ -15,7 +15,7 @@ from paring.artifacts.onnx import write_onnx
 from paring.core.edit import Edit
 from paring.core.task import outputs_and_targets
 from paring.distill.response import Response
-from paring.errors import LayerError, OrderError, SettingError, UnknownNameError
+from paring.errors import LayerError, NothingToDoError, OrderError, SettingError, UnknownNameError
 from paring.finetune import Finetune
 from paring.graph.edits.share import Codes, ShareWeight, Steps
 from paring.graph.shared import Codebook, EvenGrid, SharedLinear
@@ -114,6 +114,17 @@ def test_pressure_makes_weights_zero_and_none_does_not() -> None:
         codes = torch.cat([layer.shared.codes.flatten() for layer in shared_layers(model).values()])
         zeros.append(float((codes == 0).double().mean()))
     assert zeros[1] > zeros[0] + 0.2
+
+
+def test_frozen_weights_are_left_alone() -> None:
+    task = image_task()
+    conv = next(module for module in task.model.modules() if isinstance(module, nn.Conv2d))
+    conv.weight.requires_grad_(False)
+    candidate = compress(task, Recipe((EntropyQat(epochs=1),)))
+    assert ["frozen" in one.reason for one in candidate.declined] == [True]
+    task.model.requires_grad_(False)
+    with pytest.raises(NothingToDoError, match="every selected weight is frozen"):
+        compress(task, Recipe((EntropyQat(epochs=1),)))
 
 
 def test_training_leaves_no_hook_and_sees_rounded_weights() -> None:

@@ -14,7 +14,7 @@ from paring.core.edit import Progress, Step, accepted
 from paring.core.objective import Objective, Supervised
 from paring.core.recipe import Pass
 from paring.core.task import Task
-from paring.errors import LayerError, SettingError
+from paring.errors import LayerError, NothingToDoError, SettingError
 from paring.graph.edits.share import ShareWeight, Steps, shared_layer
 from paring.graph.edits.unfuse import unfuse_all
 from paring.graph.folding import folds
@@ -86,7 +86,14 @@ class EntropyQat(Pass):
         """See the class. Raises what training raises, LayerError for NaN in a weight."""
         yield from unfuse_all(model)
         yield from folds(model, task.example_inputs, self.selects)
-        names = [name for name, _ in (yield from accepted(targets(self, model, (nn.Linear, nn.Conv2d))))]
+        names = []
+        for name, layer in (yield from accepted(targets(self, model, (nn.Linear, nn.Conv2d)))):
+            if layer.get_parameter("weight").requires_grad:
+                names.append(name)
+            else:
+                yield self.decline(name, "its weight is frozen (requires_grad is False)")
+        if not names:
+            raise NothingToDoError(f"{self.name}: every selected weight is frozen. Set requires_grad on some.")
         for name in names:
             if not torch.isfinite(submodule(model, name).get_parameter("weight")).all():
                 raise LayerError(f"{self.name}: {name}: the weight holds NaN or infinity. Load a sound checkpoint.")
