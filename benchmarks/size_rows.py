@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from paring.core.recipe import Pass
 from paring.distill.response import Response
@@ -20,6 +20,7 @@ from paring.share.spacing import Spacing
 from paring.student.use import Use
 
 DISTILLED = Response(temperature=4.0)
+SPECIAL, UNKNOWN = (0, 100, 101, 102, 103), 100  # tokens of the encoder
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,16 @@ def resnet() -> dict[str, Row]:
 def encoder() -> dict[str, Row]:
     """MiniLM-L6 on SST-2: the words that occur in the training phrases, their rows in 4 bits, Linears by their bits."""
     found: dict[str, Row] = {}
-    for slope in (3e-11, 1e-10, 3e-10, 3e-9):
-        passes = (Vocabulary(corpus=("train",)), Embedding(num_bits=4), RateDistortion(slope=slope))
+    words = Vocabulary(corpus=("train",), keep=SPECIAL, unknown=UNKNOWN)
+    for slope in (5e-11, 1e-10, 3e-9):
+        passes = (words, Embedding(num_bits=4), RateDistortion(slope=slope))
         found[f"encoder coded, no training, slope {slope:g}"] = Row("encoder", passes)
+    trained = (
+        replace(words, corpus=("calibration",)),
+        paid(0.1, 2, 2e-4, 0.7, precision="bf16", warmup=0.1),
+        Embedding(num_bits=4),
+    )
+    found["encoder trained, pressure 0.1"] = Row("encoder", trained, taught=True)
     return found
 
 

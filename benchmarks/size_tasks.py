@@ -15,6 +15,7 @@ from paring.studies.encoder import encoder_task
 from paring.studies.lenets import LeNet5, lenet5, lenet300
 from paring.studies.nets import mlp
 
+PHRASES = 8_192
 STUDENTS: dict[str, Callable[[], nn.Module]] = {"lenet300": lambda: mlp((784, 300, 100, 10)), "lenet5": LeNet5}
 
 
@@ -25,7 +26,9 @@ def net(name: str) -> Task:
 
 def taught(name: str) -> Task:
     """The same net as a student, `student.use`, with its weights: a convolutional teacher of 99.46 % has answered
-    four copies of the training images, each moved by up to one pixel."""
+    four copies of the training images, each moved by up to one pixel. The encoder learns from itself, on phrases."""
+    if name == "encoder":
+        return text_task(PHRASES)
     own = net(name)
     task = mnist_task(copies=4, most=1)
 
