@@ -118,7 +118,7 @@ def deep() -> dict[str, Row]:
     for name, net, zeros in (("alexnet-shaped", "alexnet", 1 - 1 / 9), ("vgg-16-shaped", "vgg16", 1 - 1 / 13)):
         gradual = Cubic(epochs=2, learning_rate=5e-4, objective=DISTILLED, precision="bf16")
         found[f"{name} pruned alone, gradually"] = Row(net, (Magnitude(sparsity=zeros, schedule=gradual),))
-        for slope in (1e-10, 2e-10, 3e-10, 3e-9):
+        for slope in (5e-11, 2e-10, 3e-10, 3e-9):
             found[f"{name} coded, no training, slope {slope:g}"] = Row(net, (RateDistortion(slope=slope),))
         thin = Channels(importance="obs", pruning_ratio=0.3, scope="global")
         recovered = Finetune(epochs=2, learning_rate=5e-4, objective=DISTILLED, precision="bf16")
