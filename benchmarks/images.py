@@ -84,7 +84,12 @@ def vgg(channels: tuple[int, ...] = (32, 64, 128, 256, 256), *, num_classes: int
 
 
 def vgg16(hidden: int = 1024, *, num_classes: int = 10) -> nn.Sequential:
-    """The convolutions of VGG-16 over 32 x 32 images with batch norms; two hidden Linears of `hidden`, dropout."""
+    """The convolutions of VGG-16; two hidden Linears of `hidden` with dropout behind them."""
+    return nn.Sequential(*vgg16_convolutions(), *_head(VGG16[-1][-1], hidden, num_classes))
+
+
+def vgg16_convolutions() -> list[nn.Module]:
+    """Those of VGG-16 with batch norms, which leave one position of a 32 x 32 image; flattened, 512 wide."""
     layers: list[nn.Module] = []
     num_in = 3
     for stage in VGG16:
@@ -92,7 +97,7 @@ def vgg16(hidden: int = 1024, *, num_classes: int = 10) -> nn.Sequential:
             layers += [nn.Conv2d(num_in, num_out, 3, padding=1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU()]
             num_in = num_out
         layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers, nn.Flatten(), *_head(num_in, hidden, num_classes))
+    return [*layers, nn.Flatten()]
 
 
 def alexnet(hidden: int = 1024, *, num_classes: int = 10) -> nn.Sequential:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from kept import PEERS
 from onnx import numpy_helper
 from quantize_tasks import HOME, OUT, Subject
 from torch import Tensor
@@ -33,7 +34,6 @@ TARGETS = (
     Target("openvino", "fp32", static_shapes=True),
     Target("openvino", "bf16", static_shapes=True),
 )
-PEERS = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "paring" / "peers"
 PEER_LIMIT_S = 900
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from images import cifar_task, tuned
+from images import cifar_task, tuned, vgg16_convolutions
 from search_tasks import conversion, encoder, mnist_cnn, resnet20
 from torch import Tensor, nn
 
@@ -54,15 +54,7 @@ def vgg16() -> Subject:
     """VGG-16 over 32 x 32 images, batch norms inside; random weights and random images."""
     torch.manual_seed(0)
     x, y = torch.randn(64, 3, 32, 32), torch.randint(0, 10, (64,))
-    layers: list[nn.Module] = []
-    num_in = 3
-    for num_out in (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0):
-        if not num_out:
-            layers.append(nn.MaxPool2d(2))
-            continue
-        layers += [nn.Conv2d(num_in, num_out, 3, padding=1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU()]
-        num_in = num_out
-    net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(512, 10)).eval()
+    net = nn.Sequential(*vgg16_convolutions(), nn.Linear(512, 10)).eval()
     return Subject("vgg16", cifar_task("vgg16", net, Splits((x, y), (x, y), (x, y))), judged=False)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -14,13 +13,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-from kept import HOME
+from kept import HOME, PEERS
 from onnx import TensorProto, helper, numpy_helper
 
 from paring import pack, unpack
 from paring.container.size import file_size
-
-PEERS = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "paring" / "peers"
 
 
 def coder() -> dict[str, Any]:

@@ -25,7 +25,7 @@ SPECIAL, UNKNOWN = (0, 100, 101, 102, 103), 100  # tokens of the encoder
 
 @dataclass(frozen=True)
 class Row:
-    """`taught`: the net is the student of a better teacher, who has answered moved copies of its training data."""
+    """`taught`: the task is `size_tasks.taught`'s, in which the net learns; else the net's own."""
 
     net: str
     passes: tuple[Pass, ...] = ()
@@ -34,7 +34,7 @@ class Row:
     @property
     def trains(self) -> bool:
         """Whether a seed makes a difference."""
-        return any(isinstance(step, Finetune | EntropyQat) for step in self.passes)
+        return any("train" in step.requirements() for step in self.passes if not isinstance(step, Vocabulary))
 
 
 def obs(sparsities: dict[str, float]) -> tuple[Pass, ...]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 
 from distill_tasks import mnist_task, text_task
 from images import tuned
-from torch import nn
 
 from paring import Task
 from paring.core.stream import drain
 from paring.studies.encoder import encoder_task
-from paring.studies.lenets import LeNet5, lenet5, lenet300
-from paring.studies.nets import mlp
+from paring.studies.lenets import lenet5, lenet300
 
 PHRASES = 8_192
-STUDENTS: dict[str, Callable[[], nn.Module]] = {"lenet300": lambda: mlp((784, 300, 100, 10)), "lenet5": LeNet5}
 
 
 def net(name: str) -> Task:
@@ -31,13 +29,8 @@ def taught(name: str) -> Task:
         return text_task(PHRASES)
     own = net(name)
     task = mnist_task(copies=4, most=1)
-
-    def student() -> nn.Module:
-        made = STUDENTS[name]()
-        made.load_state_dict(own.model.state_dict())
-        return made
-
-    return replace(task, name=f"{own.name}, taught", students={name: student}, calibration=own.calibration)
+    students = {name: lambda: copy.deepcopy(own.model)}
+    return replace(task, name=f"{own.name}, taught", students=students, calibration=own.calibration)
 
 
 def encoder() -> Task:

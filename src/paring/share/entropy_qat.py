@@ -88,15 +88,15 @@ class EntropyQat(Pass):
         yield from folds(model, task.example_inputs, self.selects)
         names = []
         for name, layer in (yield from accepted(targets(self, model, (nn.Linear, nn.Conv2d)))):
-            if layer.get_parameter("weight").requires_grad:
+            weight = layer.get_parameter("weight")
+            if not torch.isfinite(weight).all():
+                raise LayerError(f"{self.name}: {name}: the weight holds NaN or infinity. Load a sound checkpoint.")
+            if weight.requires_grad:
                 names.append(name)
             else:
                 yield self.decline(name, "its weight is frozen (requires_grad is False)")
         if not names:
             raise NothingToDoError(f"{self.name}: every selected weight is frozen. Set requires_grad on some.")
-        for name in names:
-            if not torch.isfinite(submodule(model, name).get_parameter("weight")).all():
-                raise LayerError(f"{self.name}: {name}: the weight holds NaN or infinity. Load a sound checkpoint.")
         learners = {name: _Learner(submodule(model, name), self.step) for name in names}
         yield from self._learn(model, task, list(learners.values()))
         for name, learner in learners.items():
