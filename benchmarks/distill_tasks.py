@@ -50,11 +50,11 @@ class Shifted:
             yield moved[:, None].contiguous(), self.targets[rows]
 
 
-def mnist_task(*, copies: int = 1, num_train: int | None = None) -> Task:
+def mnist_task(*, copies: int = 1, most: int = 2, num_train: int | None = None) -> Task:
     """A convolutional teacher of 1.6 M parameters, trained here once; students named fc, thin.
 
-    With `copies` above 1 the training images are so many moved copies of themselves. The teacher has answered them
-    all ahead, unless there are only `num_train`.
+    With `copies` above 1 the training images are so many copies of themselves, moved by up to `most` pixels. The
+    teacher has answered them all ahead, unless there are only `num_train`.
     """
     splits = mnist()
     torch.manual_seed(0)
@@ -78,10 +78,11 @@ def mnist_task(*, copies: int = 1, num_train: int | None = None) -> Task:
     if copies > 1:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
-            passes = [list(Shifted(x, y, 1024)) for _ in range(copies)]
+            passes = [list(Shifted(x, y, 1024, most)) for _ in range(copies)]
         x, y = (torch.cat([batch[side] for one in passes for batch in one]) for side in (0, 1))
     task = replace(task, train=batches(x, y, 128, shuffle=True))
-    folder = cache_folder().parent / "answers" / f"{task.name}-{copies}"
+    moved = "" if most == 2 else f"-by-{most}"
+    folder = cache_folder().parent / "answers" / f"{task.name}-{copies}{moved}"
     for told in teach(task, folder):
         print(f"        teacher's answers, {copies} copies: {told.text}", flush=True)
     return taught(task, folder)

@@ -59,6 +59,7 @@ def lenets() -> dict[str, Row]:
     for zeros, pressure, passes in (
         ({"fc1": 0.9, "fc2": 0.7, "fc3": 0.3}, 0.03, 12),
         ({"fc1": 0.92, "fc2": 0.85, "fc3": 0.4}, 0.03, 12),
+        ({"fc1": 0.9, "fc2": 0.7, "fc3": 0.3}, 0.033, 24),
         ({"fc1": 0.91, "fc2": 0.8, "fc3": 0.35}, 0.045, 24),
     ):
         steps = (Use(student="lenet300"), *obs(zeros), paid(pressure, passes, 3e-3))
