@@ -48,6 +48,7 @@ from paring.quantize.smooth import Smooth
 from paring.quantize.static import Static
 from paring.quantize.ternary import Ternary
 from paring.quantize.weight_only import WeightOnly
+from paring.share.embedding import CodedEmbedding
 from paring.share.entropy_qat import EntropyQat
 from paring.share.kmeans import Kmeans
 from paring.share.rate_distortion import RateDistortion
@@ -91,6 +92,7 @@ SAMPLES: dict[str, Pass] = {
     "finetune": Finetune(epochs=1, objective=Response()),
     "share.kmeans": Kmeans(num_values=8),
     "share.rate_distortion": RateDistortion(),
+    "share.embedding": CodedEmbedding(slope=1e-6),
     "share.spacing": Spacing(),
     "share.entropy_qat": EntropyQat(epochs=1),
     "allocate": Allocate(
@@ -103,7 +105,10 @@ ZEROS = "zeros"
 # (earlier, later) -> what the earlier one leaves that the later one cannot follow.
 INTEGER_MAKERS = [name for name, step in SAMPLES.items() if INTEGERS in step.traits]
 # These treat what is still in floats, or take whole blocks, rows or the model itself away.
-AFTER_INTEGERS = {"quantize.cast", "quantize.embedding", "prune.layers", "prune.vocabulary", "student.use"}
+AFTER_INTEGERS = {
+    "quantize.cast", "quantize.embedding", "share.embedding", "prune.layers", "prune.vocabulary", "student.use",
+}  # fmt: skip
+ROW_MAKERS = [name for name, step in SAMPLES.items() if ROWS in step.traits]
 ZERO_MAKERS = [f"prune.{name}" for name in ("magnitude", "wanda", "obs", "movement", "iterative")]
 EXPECTED = {
     **{
@@ -113,11 +118,11 @@ EXPECTED = {
         if later not in AFTER_INTEGERS and (earlier, later) != ("share.kmeans", "finetune")  # shared values learn
     },
     **{
-        ("quantize.embedding", later): ROWS
-        for later in ("quantize.embedding", "factorize.embedding", "allocate", "prune.vocabulary")
+        (earlier, later): ROWS
+        for earlier in ROW_MAKERS
+        for later in (*ROW_MAKERS, "factorize.embedding", "allocate", "prune.vocabulary")
     },
-    ("allocate", "quantize.embedding"): ROWS,
-    ("allocate", "prune.vocabulary"): ROWS,
+    **{("allocate", later): ROWS for later in (*ROW_MAKERS, "prune.vocabulary")},
     **{
         (earlier, later): ZEROS
         for earlier in ZERO_MAKERS
@@ -128,7 +133,7 @@ EXPECTED = {
 # The nets that have a layer for the pass, where not all of them do; on the others it finds nothing to do.
 HOMES = {
     **{name: {"images"} for name in ("factorize.tucker", "factorize.spatial")},
-    **{name: {"dict", "encoder"} for name in ("factorize.embedding", "quantize.embedding", "prune.vocabulary")},
+    **{name: {"dict", "encoder"} for name in ("factorize.embedding", "quantize.embedding", "share.embedding", "prune.vocabulary")},
     **{name: {"encoder"} for name in ("prune.heads", "prune.layers")},
     "prune.neurons": {"encoder", "vectors"},
     "student.shrink": {"dict", "encoder", "images"},

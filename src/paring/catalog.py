@@ -42,6 +42,7 @@ PASSES = {
     "student.use": "Use",
     "share.kmeans": "Kmeans",
     "share.rate_distortion": "RateDistortion",
+    "share.embedding": "CodedEmbedding",
     "share.spacing": "Spacing",
     "share.entropy_qat": "EntropyQat",
     "finetune": "Finetune",

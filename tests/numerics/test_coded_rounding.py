@@ -10,6 +10,7 @@ import torch
 
 from paring.numerics.coded_rounding import (
     rate_distortion_round,
+    rate_distortion_rows,
     rates_of,
     slopes_of,
     spaced_round,
@@ -130,3 +131,33 @@ def test_water_filling_of_white_inputs_is_shannons_formula() -> None:
     bits = water_filling_bits(torch.tensor(4.0), torch.eye(8), 0.25)
     assert bits == pytest.approx(0.5 * math.log2(16), abs=1e-6)
     assert water_filling_bits(torch.tensor(1.0), torch.eye(8), 1.0) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_table_without_a_price_is_rounded_to_nearest() -> None:
+    W, _ = problem(256)
+    step = torch.linspace(0.3, 1.5, 256).double()
+    q = rate_distortion_rows(W, torch.ones(256), step, 1e-12, torch.ones(24))
+    assert torch.equal(q.double(), torch.round(W / step[:, None]))
+
+
+def test_a_table_is_priced_row_by_row() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        W = torch.distributions.Laplace(0.0, 1.0).sample((256, 24)).double()
+    price = torch.linspace(0.1, 4.0, 256).double()
+
+    def lost(q: torch.Tensor, step: torch.Tensor) -> float:
+        return float((price[:, None] * (W - step[:, None] * q.double()) ** 2).sum())
+
+    def bits(q: torch.Tensor) -> float:
+        return float(rates_of(q).bits(q).mean())
+
+    def best(root: torch.Tensor, most: float) -> float:
+        steps = [factor / root for factor in torch.linspace(0.5, 4, 80).tolist()]
+        rounded = [(step, torch.round(W / step[:, None])) for step in steps]
+        return min(lost(q, step) for step, q in rounded if bits(q) <= most)
+
+    step = 1.5 / price.sqrt()
+    priced = rate_distortion_rows(W, price, step, 0.2, torch.ones(24))
+    finer_where_dear = best(price.sqrt(), bits(priced))
+    assert lost(priced, step) < 0.95 * finer_where_dear < 0.8 * best(torch.ones(256), bits(priced))

@@ -166,6 +166,19 @@ def test_rows_that_never_occur_go_and_the_map_is_in_the_model() -> None:
     assert torch.equal(after(odd), after(torch.zeros(1, 5, dtype=torch.long)))  # what is dropped reads `unknown`
 
 
+def test_what_is_dropped_may_read_the_row_most_like_it() -> None:
+    task = encoder_task()  # even tokens only
+    table = task.model.embed.weight
+    with torch.no_grad():
+        table[::2] += 2 * table.mean(0).abs() + 1  # all point one way, away from row 9
+        table[7] = 3 * table[4]
+        table[9] = -table[::2].mean(0)
+    after, _ = run(Vocabulary(nearest=True), task)
+    assert torch.equal(after(torch.full((1, 5), 7)), after(torch.full((1, 5), 4)))
+    assert torch.equal(after(torch.full((1, 5), 9)), after(torch.zeros(1, 5, dtype=torch.long)))  # like none: unknown
+    assert torch.equal(answers(task, after), answers(task, task.model))
+
+
 def test_ids_to_keep_stay() -> None:
     after, _ = run(Vocabulary(keep=(1, 3)), encoder_task())
     assert after.embed.weight.shape[0] == 14

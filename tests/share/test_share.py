@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,16 @@ from paring.distill.response import Response
 from paring.errors import LayerError, NothingToDoError, OrderError, SettingError, UnknownNameError
 from paring.finetune import Finetune
 from paring.graph.edits.share import Codes, ShareWeight, Steps
+from paring.graph.embedding import QuantizedRows
 from paring.graph.shared import Codebook, EvenGrid, SharedLinear
 from paring.prune.magnitude import Magnitude
 from paring.quantize.weight_only import WeightOnly
+from paring.share.embedding import CodedEmbedding
 from paring.share.entropy_qat import EntropyQat
 from paring.share.kmeans import Kmeans
 from paring.share.rate_distortion import RateDistortion
 from paring.share.spacing import Spacing
-from tests.nets import image_task, vector_task
+from tests.nets import TASKS, image_task, vector_task
 
 
 def shared_layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -105,6 +108,33 @@ def test_the_packed_file_is_smaller_than_the_integers(step: RateDistortion | Spa
     assert sum(t.coded_bytes for t in codes.values()) < 0.8 * sum(t.stored_bytes for t in codes.values())
 
 
+def test_a_row_that_is_looked_up_often_is_finer_and_the_slope_decides() -> None:
+    task = TASKS["dict"]()
+    assert task.calibration is not None
+    few = [(inputs | {"tokens": inputs["tokens"] % 3}, y) for inputs, y in task.calibration]
+    often = replace(task, calibration=few)
+    errors = []
+    for slope in (1e-4, 1e-6):
+        model = rebuild(compress(often, Recipe((CodedEmbedding(slope=slope),))), often)
+        rows = model.embed
+        assert isinstance(rows, QuantizedRows)
+        seen, unseen = rows.row_scale[:3].max(), rows.row_scale[3:].min()
+        assert seen < unseen / 2
+        errors.append((rows.weight - task.model.embed.weight).square().mean(1))
+    assert errors[1][:3].sum() < errors[0][:3].sum() / 5 and errors[1][:3].max() < errors[1][3:].min() / 5
+
+
+def test_a_table_that_cannot_be_coded_says_why() -> None:
+    task = TASKS["dict"]()
+    with torch.no_grad():
+        task.model.embed.weight[0, 0] = torch.nan
+    with pytest.raises(LayerError, match="embed: the table holds NaN"):
+        compress(task, Recipe((CodedEmbedding(),)))
+    task = TASKS["dict"]()
+    task.model.embed.max_norm = 1.0
+    assert ["max_norm" in one.reason for one in compress(task, Recipe((CodedEmbedding(),))).declined] == [True]
+
+
 def test_pressure_makes_weights_zero_and_none_does_not() -> None:
     task = vector_task()
     zeros = []
@@ -147,6 +177,7 @@ def test_training_leaves_no_hook_and_sees_rounded_weights() -> None:
         (lambda: RateDistortion(slope=0), SettingError),
         (lambda: RateDistortion(coarseness=-1), SettingError),
         (lambda: Spacing(damping=0), SettingError),
+        (lambda: CodedEmbedding(unseen=0), SettingError),
         (lambda: EntropyQat(pressure=-1), SettingError),
         (lambda: EntropyQat(rise=0.9), SettingError),
         (lambda: EntropyQat(bias_bits=9), SettingError),

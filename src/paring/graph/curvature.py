@@ -66,9 +66,10 @@ def hessian_diagonals(model: nn.Module, layers: list[str], task: Task, where: st
 def output_curvature(model: nn.Module, layers: list[str], task: Task, where: str) -> dict[str, Tensor]:
     """Layer -> how much a squared error of each output counts for the mean loss, (out,), float64.
 
-    Errors at different positions count as independent (Martens & Grosse 2015, arXiv:1503.05671).
+    Errors at different positions count as independent (Martens & Grosse 2015, arXiv:1503.05671). An embedding's
+    outputs are its dimensions.
     """
-    found = {name: torch.zeros(len(_weight(model, name)), dtype=torch.float64) for name in layers}
+    found = {name: torch.zeros(_num_out(submodule(model, name)), dtype=torch.float64) for name in layers}
 
     def add(name: str, x: Tensor, slope: Tensor) -> None:
         channel = 1 if isinstance(submodule(model, name), nn.modules.conv._ConvNd) else -1
@@ -76,6 +77,10 @@ def output_curvature(model: nn.Module, layers: list[str], task: Task, where: str
 
     batches = _backward(model, layers, task, where, add)
     return {name: total / batches for name, total in found.items()}
+
+
+def _num_out(layer: nn.Module) -> int:
+    return layer.embedding_dim if isinstance(layer, nn.Embedding) else len(layer.get_parameter("weight"))
 
 
 def _backward(

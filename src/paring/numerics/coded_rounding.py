@@ -1,4 +1,4 @@
-"""Rounding that knows what each integer costs to code. Legend: O out, I in, C candidates."""
+"""Rounding that knows what each integer costs to code. Legend: O out, I in, C candidates, V rows of a table, D dim."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 LARGEST = 127
 BLOCK = 64
+ROWS_AT_ONCE = 1024
 RATE_SMOOTHING = 0.5  # pseudo-counts of each size
 
 
@@ -90,15 +91,44 @@ def _sweep(aim_OI: Tensor, upper_II: Tensor, rates: Rates, weight_O: Tensor, rid
 
 
 def _chosen(v_O: Tensor, rates: Rates, j: int, weight_O: Tensor, ridge: float, scale: float) -> Tensor:
-    """The cheapest of the nearest integer, those up to two nearer to zero, one and zero."""
-    nearest_O, sign_O = torch.round(v_O), torch.sign(v_O)
-    zero_O = torch.zeros_like(v_O)
-    candidate_CO = torch.stack((nearest_O, nearest_O - sign_O, nearest_O - 2 * sign_O, sign_O, zero_O))
-    candidate_CO = torch.where(candidate_CO * sign_O < 0, zero_O, candidate_CO).clamp(-LARGEST, LARGEST)
+    """The cheapest candidate of each output for input j."""
+    candidate_CO = _candidates(v_O)
     value_CO = rates.value_C[candidate_CO.long() + LARGEST] + rates.nonzero_OI[:, j]
     bits_CO = torch.where(candidate_CO == 0, rates.zero_OI[:, j].expand_as(value_CO), value_CO)
     cost_CO = (v_O - candidate_CO) ** 2 / scale**2 + weight_O * bits_CO - ridge * candidate_CO**2
     return candidate_CO.gather(0, cost_CO.argmin(0, keepdim=True))[0]
+
+
+def _candidates(v: Tensor) -> Tensor:
+    """The nearest integer, those up to two nearer to zero, one of its sign, and zero, (5, ...)."""
+    nearest, sign, zero = torch.round(v), torch.sign(v), torch.zeros_like(v)
+    found = torch.stack((nearest, nearest - sign, nearest - 2 * sign, sign, zero))
+    return torch.where(found * sign < 0, zero, found).clamp(-LARGEST, LARGEST)
+
+
+def rate_distortion_rows(
+    W_VD: Tensor, price_V: Tensor, step_V: Tensor, rate_weight: float, importance_D: Tensor, rounds: int = 3
+) -> Tensor:
+    """Integers q (V, D) int8 that make `sum price_v importance_d (w - step_v q)^2 + rate_weight x bits` small.
+
+    The rows of a table are looked up and never summed, so each number stands for itself; rates as in
+    `rate_distortion_round`.
+
+    Args:
+        W_VD: table, (rows, dim). price_V: of a squared error in each row. step_V: of each row. importance_D: mean 1.
+    """
+    s_VD = W_VD.detach().double() / step_V[:, None]
+    q_VD = torch.round(s_VD).clamp(-LARGEST, LARGEST)
+    price_VD = (price_V * step_V**2)[:, None] * importance_D.double().clamp_min(1e-3)
+    for _ in range(rounds):
+        rates = rates_of(q_VD)
+        for rows in torch.arange(len(q_VD)).split(ROWS_AT_ONCE):
+            candidate_CVD = _candidates(s_VD[rows])
+            value_CVD = rates.value_C[candidate_CVD.long() + LARGEST] + rates.nonzero_OI[rows]
+            bits_CVD = torch.where(candidate_CVD == 0, rates.zero_OI[rows].expand_as(value_CVD), value_CVD)
+            cost_CVD = price_VD[rows] * (s_VD[rows] - candidate_CVD) ** 2 + rate_weight * bits_CVD
+            q_VD[rows] = candidate_CVD.gather(0, cost_CVD.argmin(0, keepdim=True))[0]
+    return q_VD.to(torch.int8)
 
 
 def spaced_round(W_OI: Tensor, H_II: Tensor, step: float, resolution: int = 4) -> tuple[Tensor, Tensor]:
@@ -116,21 +146,21 @@ def spaced_round(W_OI: Tensor, H_II: Tensor, step: float, resolution: int = 4) -
     inverse_II = torch.cholesky_inverse(torch.linalg.cholesky(H))
     upper_II = torch.linalg.cholesky(inverse_II, upper=True)
     diagonal_I = upper_II.diagonal()
-    spacing_I = _power(step * diagonal_I / diagonal_I.log().mean().exp(), resolution)
+    spacing_I = power_of_two(step * diagonal_I / diagonal_I.log().mean().exp(), resolution)
     left_OI, q_OI, scale_I = W.clone(), torch.zeros_like(W), torch.zeros_like(spacing_I)
     for j in range(W.shape[1]):
         v_O = left_OI[:, j]
         q_O = torch.round(v_O / spacing_I[j]).clamp(-LARGEST, LARGEST)
         energy = float((q_O**2).sum())
         best = float((q_O * v_O).sum()) / energy if energy else float(spacing_I[j])
-        scale_I[j] = _power(torch.tensor(max(best, 1e-12), dtype=W.dtype), 4 * resolution)
+        scale_I[j] = power_of_two(torch.tensor(max(best, 1e-12), dtype=W.dtype), 4 * resolution)
         q_OI[:, j] = q_O
         error_O = (v_O - q_O * scale_I[j]) / diagonal_I[j]
         left_OI[:, j + 1 :] -= error_O[:, None] * upper_II[j, j + 1 :]
     return q_OI.to(torch.int8), scale_I.to(W_OI.dtype)
 
 
-def _power(values: Tensor, resolution: int) -> Tensor:
+def power_of_two(values: Tensor, resolution: int) -> Tensor:
     """The nearest powers of 2^(1/resolution)."""
     return torch.exp2(torch.round(torch.log2(values) * resolution) / resolution)
 

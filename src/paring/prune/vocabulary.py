@@ -9,13 +9,17 @@ from typing import Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from paring.core.edit import Declined, Step, accepted
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.errors import MissingError, SettingError
-from paring.graph.edits.vocabulary import SliceVocabulary
+from paring.graph.edits.vocabulary import MappedEmbedding, SliceVocabulary
+from paring.graph.sites import submodule
 from paring.graph.targets import targets
+
+ROWS_AT_ONCE = 1024
 
 Split = Literal["train", "calibration", "validation"]
 
@@ -26,7 +30,8 @@ class Vocabulary(Pass):
     """Drops the rows of embeddings whose ids the corpus never uses; the map from old ids to new goes into the model.
 
     The corpus is what the splits in `corpus` send through each embedding; `keep` names ids that stay whatever it says
-    (special tokens). Every dropped id reads the row of `unknown`. An embedding that loses less than
+    (special tokens). Every dropped id reads the row of `unknown`, or with `nearest` the kept row that its own row is
+    most like by cosine, if any is at all: a rare word then reads as a known one. An embedding that loses less than
     `min_ratio` of its rows is left alone: the map costs 4 bytes an id.
     Raises: SettingError; MissingError for a split the task lacks; LayerError for an `unknown` outside an embedding.
     Reference: Abdaoui, Pradel & Sigel 2020 (smaller multilingual BERT), arXiv:2010.05609.
@@ -42,6 +47,7 @@ class Vocabulary(Pass):
     corpus: tuple[Split, ...] = ("train", "calibration")
     keep: tuple[int, ...] = ()
     unknown: int = 0
+    nearest: bool = False
     min_ratio: float = 0.05
 
     def __post_init__(self) -> None:
@@ -73,7 +79,12 @@ class Vocabulary(Pass):
             elif len(ids) > total * (1 - self.min_ratio):
                 yield Declined(name, f"the corpus uses {len(used[name])} of its {total} rows")
             else:
-                yield SliceVocabulary(name, tuple(sorted(ids)), self.unknown)
+                kept, table_VD = tuple(sorted(ids)), embedding.weight.detach()
+                yield SliceVocabulary(name, kept, self.unknown)
+                if self.nearest:
+                    mapped = submodule(model, name)
+                    assert isinstance(mapped, MappedEmbedding)
+                    _map_to_nearest(mapped, table_VD, kept)
 
     @torch.no_grad()
     def _used(self, model: nn.Module, task: Task, chosen: dict[str, nn.Embedding]) -> dict[str, set[int]]:
@@ -95,3 +106,15 @@ class Vocabulary(Pass):
                 for inputs, _ in data:
                     task.predict(model, inputs)
         return used
+
+
+@torch.no_grad()
+def _map_to_nearest(mapped: MappedEmbedding, table_VD: Tensor, kept: tuple[int, ...]) -> None:
+    """Lets every dropped id read the kept row with the largest cosine above 0 to its own."""
+    unit_VD = functional.normalize(table_VD.float(), dim=1)
+    unit_KD = unit_VD[list(kept)]
+    is_kept_V = torch.zeros(len(table_VD), dtype=torch.bool)
+    is_kept_V[list(kept)] = True
+    for ids in (~is_kept_V).nonzero()[:, 0].split(ROWS_AT_ONCE):
+        cosine, place = (unit_VD[ids] @ unit_KD.T).max(1)
+        mapped.id_map[ids] = torch.where(cosine > 0, place.to(mapped.id_map), mapped.id_map[ids])
