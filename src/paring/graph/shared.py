@@ -69,14 +69,14 @@ class Codebook(Values):
 
 @final
 class EvenGrid(Values):
-    """Codes times a step: one, or with `columns` one for each input (dimension 1 and beyond)."""
+    """Codes times a step: one, with `columns` one for each input (dimension 1 and beyond), with `rows` each output."""
 
     scale: Tensor
 
-    def __init__(self, shape: torch.Size, columns: bool, like: Tensor) -> None:
+    def __init__(self, shape: torch.Size, like: Tensor, *, columns: bool = False, rows: bool = False) -> None:
         super().__init__()
         self.register_buffer("codes", torch.zeros(shape, dtype=torch.int8, device=like.device))
-        steps = (1, *shape[1:]) if columns else (1,) * len(shape)
+        steps = (shape[0] if rows else 1, *(shape[1:] if columns else (1,) * (len(shape) - 1)))
         self.register_buffer("scale", like.detach().new_ones(steps))
 
     @torch.no_grad()

@@ -24,6 +24,8 @@ from paring.graph.targets import targets
 from paring.numerics.coded_rounding import LARGEST, rates_of, slopes_of
 from paring.train import Schedule, Training, count, fit
 
+MANTISSA_BITS = 7  # of the steps of outputs: within 1 in 128, and the rest of their bytes are zero
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +35,8 @@ class EntropyQat(Pass):
     The forward sees rounded weights, gradients pass straight through, and after each step a proximal one takes
     `learning rate x pressure x marginal bits` off each weight's size: the bits of a model of row and column densities
     that is estimated anew every `refresh` steps. `step` is the grid's, in units of the mean size of a layer's weights
-    that are not zero. Any objective: `objective: distill.response` makes it distilled. Masks hold. Batch norms are
-    folded first. For `paring pack`.
+    that are not zero. Any objective: `objective: distill.response` makes it distilled. Masks hold. Batch norms train
+    on, and what they multiply by becomes a step for each output. For `paring pack`.
     """
 
     name: ClassVar[str] = "share.entropy_qat"
@@ -85,7 +87,6 @@ class EntropyQat(Pass):
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """See the class. Raises what training raises, LayerError for NaN in a weight."""
         yield from unfuse_all(model)
-        yield from folds(model, task.example_inputs, self.selects)
         names = []
         for name, layer in (yield from accepted(targets(self, model, (nn.Linear, nn.Conv2d)))):
             weight = layer.get_parameter("weight")
@@ -99,8 +100,12 @@ class EntropyQat(Pass):
             raise NothingToDoError(f"{self.name}: every selected weight is frozen. Set requires_grad on some.")
         learners = {name: _Learner(submodule(model, name), self.step) for name in names}
         yield from self._learn(model, task, list(learners.values()))
+        folded = set()
+        for edit in folds(model, task.example_inputs, learners.__contains__):
+            yield edit
+            folded.add(edit.layer)
         for name, learner in learners.items():
-            yield from self._stored(model, name, learner)
+            yield from self._stored(model, name, learner, rows=name in folded)
 
     def _learn(self, model: nn.Module, task: Task, learners: list[_Learner]) -> Iterator[Progress]:
         assert task.train is not None
@@ -124,11 +129,12 @@ class EntropyQat(Pass):
                 yield progress
 
     @torch.no_grad()
-    def _stored(self, model: nn.Module, name: str, learner: _Learner) -> Iterator[Step]:
-        codes, step = learner.codes(), learner.step
+    def _stored(self, model: nn.Module, name: str, learner: _Learner, *, rows: bool) -> Iterator[Step]:
+        codes = learner.codes()
         layer = submodule(model, name)
+        step = _steps(layer.get_parameter("weight"), codes, learner.step) if rows else torch.tensor(learner.step)
         bias = None if layer._parameters["bias"] is None else layer.get_parameter("bias").detach().clone()
-        yield ShareWeight(name, Steps(), None if bias is None else Steps())
+        yield ShareWeight(name, Steps(rows=rows), None if bias is None else Steps())
         new = shared_layer(model, name)
         assert isinstance(new.shared, EvenGrid)
         new.shared.set_(codes, step)
@@ -136,6 +142,15 @@ class EntropyQat(Pass):
             largest = 2 ** (self.bias_bits - 1) - 1
             bias_step = max(float(bias.abs().max()) / largest, 1e-12)
             new.shared_bias.set_(torch.round(bias / bias_step), bias_step)
+
+
+def _steps(weight: Tensor, codes: Tensor, step: float) -> Tensor:
+    """What one unit of `codes` has come to in each output of the folded weight, in MANTISSA_BITS, (O,)."""
+    q_OI, W_OI = codes.double().flatten(1), weight.double().flatten(1)
+    energy_O = q_OI.square().sum(1)
+    found_O = torch.where(energy_O > 0, (q_OI * W_OI).sum(1) / energy_O.clamp_min(1), step)
+    mantissa_O, exponent_O = torch.frexp(found_O)
+    return torch.ldexp(torch.round(mantissa_O * 2**MANTISSA_BITS) / 2**MANTISSA_BITS, exponent_O)
 
 
 class _Learner:

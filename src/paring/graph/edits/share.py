@@ -28,9 +28,10 @@ class Codes:
 @final
 @dataclass(frozen=True)
 class Steps:
-    """An even grid of one step, or of one for each input."""
+    """An even grid of one step, or of one for each input (`columns`) or output (`rows`)."""
 
     columns: bool = False
+    rows: bool = False
 
 
 @final
@@ -68,7 +69,7 @@ class ShareWeight(Edit):
 
 def _values(form: Codes | Steps, like: Tensor) -> Values:
     if isinstance(form, Steps):
-        return EvenGrid(like.shape, form.columns, like)
+        return EvenGrid(like.shape, like, columns=form.columns, rows=form.rows)
     return Codebook(like.shape, form.num_values, form.origin, form.zero, like)
 
 
