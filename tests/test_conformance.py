@@ -133,7 +133,10 @@ EXPECTED = {
 # The nets that have a layer for the pass, where not all of them do; on the others it finds nothing to do.
 HOMES = {
     **{name: {"images"} for name in ("factorize.tucker", "factorize.spatial")},
-    **{name: {"dict", "encoder"} for name in ("factorize.embedding", "quantize.embedding", "share.embedding", "prune.vocabulary")},
+    **{
+        name: {"dict", "encoder"}
+        for name in ("factorize.embedding", "quantize.embedding", "share.embedding", "prune.vocabulary")
+    },
     **{name: {"encoder"} for name in ("prune.heads", "prune.layers")},
     "prune.neurons": {"encoder", "vectors"},
     "student.shrink": {"dict", "encoder", "images"},

@@ -7,6 +7,7 @@ from itertools import pairwise
 import constriction
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -15,7 +16,8 @@ from paring.container.classes import find_classes
 from paring.container.counts import Counts, chunks, decode_counts, encode_counts
 from paring.container.forms import pack_payload, unpack_payload
 from paring.container.reading import Reader, number, signed
-from paring.container.streams import COUNTS, SPARSE, decode, encode
+from paring.container.shapes import fitted_shape, priors_of
+from paring.container.streams import COUNTS, SHAPED, SPARSE, decode, encode
 from paring.container.streams import _decode_counts as decode_counts_stream
 from paring.container.streams import _tried as all_streams
 from paring.container.tables import chances, log_odds, logarithms, logistic
@@ -61,7 +63,7 @@ def test_any_bytes_decode_or_are_refused(data: bytes, shape: tuple[int, ...], da
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from([COUNTS, SPARSE]), st.binary(max_size=80), SHAPES)
+@given(st.sampled_from([COUNTS, SPARSE, SHAPED]), st.binary(max_size=80), SHAPES)
 def test_any_stream_decodes_or_is_refused(kind: int, data: bytes, shape: tuple[int, ...]) -> None:
     try:
         values = decode(memoryview(bytes([kind]) + data), shape)
@@ -73,11 +75,10 @@ def test_any_stream_decodes_or_is_refused(kind: int, data: bytes, shape: tuple[i
 def test_every_model_alone_gives_the_numbers_back() -> None:
     values = sparse_codes(np.random.default_rng(0), 40, 64).astype(np.int32).reshape(40, 16, 2, 2)
     tried = list(all_streams(values.ravel(), values.shape, int(values.min()), int(values.max())))
-    assert {coded.model for coded in tried} > {"counts", "neighbours"} and len(tried) >= 8
+    assert {coded.model for coded in tried} > {"counts", "counts from a shape", "neighbours"} and len(tried) >= 12
     for coded in tried:
         assert np.array_equal(decode(memoryview(coded.data), values.shape), values.ravel()), coded.model
-        # 32 bits to seal the stream, and the parameters
-        assert coded.bits / 8 - 1 < len(coded.data) < coded.bits / 8 * 1.02 + 90
+        assert coded.bits / 8 - 1 < len(coded.data) < coded.bits / 8 * 1.02 + 12  # its kind, and 32 bits to seal it
 
 
 def test_neighbours_find_structure_that_counts_cannot() -> None:
@@ -104,6 +105,22 @@ def test_classes_find_rows_and_columns_of_different_scale() -> None:
     assert lengths[1] < 0.9 * lengths[0]
     correlation = np.corrcoef(classes.rows, np.log(scale[:, 0]))[0, 1]
     assert correlation > 0.8
+
+
+def test_a_shape_finds_the_distribution_and_few_numbers_code_shorter_than_by_zstd() -> None:
+    rng = np.random.default_rng(3)
+    for drawn in (rng.normal(size=2304) * 12, rng.laplace(size=2304) * 9):
+        values = np.rint(drawn).astype(np.int32)
+        low, high = int(values.min()), int(values.max())
+        prior = priors_of([fitted_shape(values - low, high - low + 1, -low)], high - low + 1, -low)[0]
+        seen = np.bincount(values - low)
+        chance, share = prior / prior.sum(), seen[seen > 0] / seen.sum()
+        assert -(seen * np.log2(chance)).sum() < -(seen[seen > 0] * np.log2(share)).sum() + 0.05 * len(values)
+        coded = encode(values, (16, 144))
+        zipped = zstandard.ZstdCompressor(level=19).compress(values.astype(np.int8).tobytes())
+        assert coded is not None and len(coded.data) < len(zipped)
+    extreme = priors_of([(0, 0, 255), (255, 255, 0)], 256, 0)
+    assert extreme.min() >= 1
 
 
 def test_counts_are_whole_and_chunks_cover() -> None:
@@ -138,7 +155,9 @@ def test_numbers_come_back(value: int, other: int) -> None:
 def test_impossible_parameters_are_refused() -> None:
     for head in (b"\x00\x00\x00", b"\x00\x05\x01", b"\x00\x05\x63", b"\x00\xff\xff\x7f\x00"):
         with pytest.raises(CorruptFileError):
-            decode_counts_stream(Reader(head + b"\0" * 8), (4, 4))
+            decode_counts_stream(Reader(head + b"\0" * 8), (4, 4), shaped=False)
+    with pytest.raises(CorruptFileError):  # zero is none of the symbols
+        decode_counts_stream(Reader(signed(3) + b"\x05\x00" + b"\0" * 8), (4, 4), shaped=True)
     with pytest.raises(CorruptFileError, match="never ends"):
         Reader(b"\xff" * 12).number()
     assert decode_counts(constriction.stream.queue.RangeDecoder(np.zeros(2, np.uint32)), 0, 2, None, None).size == 0

@@ -19,6 +19,7 @@ Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]
 FIRST_CHUNK, LARGEST_CHUNK = 16, 1 << 16
 PRIOR_WEIGHT = 2
+SHAPED_WEIGHT = 32  # of a prior that was fitted
 SCALE = 1 << 16  # of shares of a count; chances are whole numbers, so that every machine computes the same ones
 MAX_CLASSES = 16
 FEW_SYMBOLS = 24
@@ -44,10 +45,17 @@ class Classes:
 
 
 class Counts:
-    """What has been seen, per context: (contexts, K). `zero` is the index of the symbol 0, if it is one of the K."""
+    """What has been seen, per context: (contexts, K). `zero` is the index of the symbol 0, if it is one of the K.
 
-    def __init__(self, num_contexts: int, num_symbols: int, zero: int | None) -> None:
+    `priors` (contexts, K) is what each context expects at the start, of a sum of SCALE; without it the contexts start
+    from what all have seen together.
+    """
+
+    def __init__(
+        self, num_contexts: int, num_symbols: int, zero: int | None, priors: NDArray[np.int64] | None = None
+    ) -> None:
         self.seen = np.zeros((num_contexts, num_symbols), np.int64)
+        self.priors = priors
         distance = np.abs(np.arange(num_symbols) - (0 if zero is None else zero))
         prior = np.full(num_symbols, SCALE) if zero is None else SCALE // (1 + distance)
         self.prior = np.maximum(1, prior * SCALE // prior.sum())
@@ -58,6 +66,8 @@ class Counts:
 
     def chances(self, context: int) -> Floats:
         """Weights of the symbols, (K,), whole and above 0: own counts, then those of all contexts, then the prior."""
+        if self.priors is not None:
+            return np.asarray(self.seen[context] * SCALE + SHAPED_WEIGHT * self.priors[context], np.float64)
         total = self.seen.sum(0)
         count = int(total.sum())
         below = np.maximum(1, (total * SCALE + PRIOR_WEIGHT * self.prior) // (count + PRIOR_WEIGHT))
@@ -92,9 +102,16 @@ def groups(contexts: NDArray[np.uint8] | None, count: int) -> Iterator[tuple[int
             yield context, order[bounds[context] : bounds[context + 1]]
 
 
-def encode_counts(encoder: Any, symbols: Ints, num_symbols: int, zero: int | None, classes: Classes | None) -> float:
+def encode_counts(
+    encoder: Any,
+    symbols: Ints,
+    num_symbols: int,
+    zero: int | None,
+    classes: Classes | None,
+    priors: NDArray[np.int64] | None = None,
+) -> float:
     """Codes symbols 0 .. num_symbols - 1, (n,); returns their code length in bits under this model."""
-    counts = Counts(1 if classes is None else classes.count, num_symbols, zero)
+    counts = Counts(1 if classes is None else classes.count, num_symbols, zero, priors)
     bits = 0.0
     for start, stop in chunks(len(symbols)):
         part = symbols[start:stop]
@@ -108,9 +125,16 @@ def encode_counts(encoder: Any, symbols: Ints, num_symbols: int, zero: int | Non
     return bits
 
 
-def decode_counts(decoder: Any, size: int, num_symbols: int, zero: int | None, classes: Classes | None) -> Ints:
+def decode_counts(
+    decoder: Any,
+    size: int,
+    num_symbols: int,
+    zero: int | None,
+    classes: Classes | None,
+    priors: NDArray[np.int64] | None = None,
+) -> Ints:
     """What `encode_counts` coded, (size,). Raises what constriction raises for a stream that is none."""
-    counts = Counts(1 if classes is None else classes.count, num_symbols, zero)
+    counts = Counts(1 if classes is None else classes.count, num_symbols, zero, priors)
     symbols = np.empty(size, np.int32)
     for start, stop in chunks(size):
         part = symbols[start:stop]

@@ -29,7 +29,7 @@ class Fitted:
 
 
 def encode_sparse(encoder: Any, values_LP: Array, stride: int) -> tuple[bytes, float]:
-    """Codes whole numbers of size 1 .. LARGEST_SIZE at most, (lines, positions); returns (parameters, bits)."""
+    """Codes whole numbers of size 1 .. LARGEST_SIZE at most, (lines, positions); returns (parameters, bits in all)."""
     full = values_LP != 0
     bits = 0.0
     for axis in (1, 0):
@@ -53,7 +53,8 @@ def encode_sparse(encoder: Any, values_LP: Array, stride: int) -> tuple[bytes, f
         history.add(code_line(history, choose))
     layout = model.layout
     head = number(layout.largest) + number(stride) + bytes(layout.odds)
-    return head + b"".join(weights.astype(np.int8).tobytes() for weights in model.weights), bits
+    head += b"".join(weights.astype(np.int8).tobytes() for weights in model.weights)
+    return head, bits + 8 * len(head)
 
 
 def fitted(values_LP: Array, stride: int) -> Fitted:

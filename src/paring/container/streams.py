@@ -13,14 +13,17 @@ import numpy as np
 from paring.container.classes import find_classes
 from paring.container.counts import MAX_CLASSES, Classes, Ints, decode_counts, encode_counts
 from paring.container.reading import Reader, number, product, signed
+from paring.container.shapes import NUM_BYTES, Shape, fitted_shape, priors_of
 from paring.container.sparse import LARGEST_SIZE, decode_sparse, encode_sparse
 from paring.errors import CorruptFileError
 
-CONSTANT, COUNTS, SPARSE = 0, 1, 2
-MODELS = {CONSTANT: "constant", COUNTS: "counts", SPARSE: "neighbours"}
+CONSTANT, COUNTS, SPARSE, SHAPED = 0, 1, 2, 3
+MODELS = {CONSTANT: "constant", COUNTS: "counts", SPARSE: "neighbours", SHAPED: "counts from a shape"}
 MAX_SYMBOLS = 4096
 MAX_SPARSE = 1 << 20  # entries: beyond, line-by-line decoding takes too long
 MAX_CLASSED = 1 << 26
+MAX_CLASSED_SYMBOLS = 256
+MAX_SHAPED = 1 << 18  # entries: beyond, where the counts start from no longer shows
 CLASS_COUNTS = (4, 8, 14)
 COLUMNS_FIRST = 1
 
@@ -53,8 +56,8 @@ def decode(data: memoryview, dims: Sequence[int]) -> Ints:
     try:
         if kind == CONSTANT:
             return np.full(size, reader.signed(), np.int32)
-        if kind == COUNTS:
-            return _decode_counts(reader, dims)
+        if kind in (COUNTS, SHAPED):
+            return _decode_counts(reader, dims, shaped=kind == SHAPED)
         if kind == SPARSE:
             return _decode_sparse(reader, dims)
     except (AssertionError, ValueError) as error:
@@ -73,11 +76,14 @@ def _tried(values: Ints, dims: Sequence[int], low: int, high: int) -> Iterator[C
     rows, columns = matrix_of(dims)
     symbols, count = (values - low).astype(np.int32), high - low + 1
     zero = -low if low <= 0 <= high else None
-    yield _with_counts(symbols, low, count, zero, None, 0)
-    if rows > 1 and columns > 1 and len(values) <= MAX_CLASSED:
+    found: list[tuple[Classes | None, int]] = [(None, 0)]
+    if rows > 1 and columns > 1 and len(values) <= MAX_CLASSED and count <= MAX_CLASSED_SYMBOLS:
         matrix = symbols.reshape(rows, columns)
-        for most in CLASS_COUNTS if count <= 256 else ():
-            yield _with_counts(symbols, low, count, zero, find_classes(matrix, zero or 0, count, most), most)
+        found += [(find_classes(matrix, zero or 0, count, most), most) for most in CLASS_COUNTS]
+    for classes, most in found:
+        yield _with_counts(symbols, low, count, zero, classes, most, shaped=False)
+        if zero is not None and len(values) <= MAX_SHAPED and count <= MAX_CLASSED_SYMBOLS:
+            yield _with_counts(symbols, low, count, zero, classes, most, shaped=True)
     if zero is not None and max(-low, high) <= LARGEST_SIZE and rows > 1 and len(values) <= MAX_SPARSE:
         matrix = values.reshape(rows, columns).astype(np.int64)
         for stride in _strides(dims):
@@ -93,26 +99,47 @@ def _strides(dims: Sequence[int]) -> list[int]:
     return [root] if root * root == dims[1] else [4, 16]
 
 
-def _with_counts(symbols: Ints, low: int, count: int, zero: int | None, classes: Classes | None, most: int) -> Coded:
+def _with_counts(
+    symbols: Ints, low: int, count: int, zero: int | None, classes: Classes | None, most: int, *, shaped: bool
+) -> Coded:
     encoder = constriction.stream.queue.RangeEncoder()
-    bits = 0.0
+    bits, priors = 0.0, None
+    head = bytes([SHAPED if shaped else COUNTS]) + signed(low) + number(count - 1) + bytes([most])
     for line in () if classes is None else (classes.rows, classes.columns):
         bits += encode_counts(encoder, line, most, None, None)
-    bits += encode_counts(encoder, symbols, count, zero, classes)
-    head = bytes([COUNTS]) + signed(low) + number(count - 1) + bytes([most])
-    return Coded(head + packed(encoder), MODELS[COUNTS] + (f", {most} classes" if most else ""), bits)
+    if shaped:
+        assert zero is not None
+        shapes = _shapes(symbols, count, zero, classes)
+        priors = priors_of(shapes, count, zero)
+        sent = np.array(shapes, np.int32).ravel()
+        bits += encode_counts(encoder, sent, 256, None, None)
+    bits += encode_counts(encoder, symbols, count, zero, classes, priors)
+    name = MODELS[SHAPED if shaped else COUNTS] + (f", {most} classes" if most else "")
+    return Coded(head + packed(encoder), name, bits)
 
 
-def _decode_counts(reader: Reader, dims: Sequence[int]) -> Ints:
+def _shapes(symbols: Ints, count: int, zero: int, classes: Classes | None) -> list[Shape]:
+    if classes is None:
+        return [fitted_shape(symbols, count, zero)]
+    contexts = classes.contexts(0, len(symbols))
+    return [fitted_shape(symbols[contexts == context], count, zero) for context in range(classes.count)]
+
+
+def _decode_counts(reader: Reader, dims: Sequence[int], *, shaped: bool) -> Ints:
     low, count, most = reader.signed(1 << 30), reader.number(MAX_SYMBOLS - 1) + 1, reader.byte()
-    if count < 2 or most > MAX_CLASSES or most == 1:
-        raise CorruptFileError("a stream in it has impossible parameters")
     zero = -low if low <= 0 <= low + count - 1 else None
-    decoder, classes = unpacked(reader.rest()), None
+    if count < 2 or most > MAX_CLASSES or most == 1 or (shaped and (zero is None or count > MAX_CLASSED_SYMBOLS)):
+        raise CorruptFileError("a stream in it has impossible parameters")
+    decoder, classes, priors = unpacked(reader.rest()), None, None
     if most:
         lines = [decode_counts(decoder, length, most, None, None) for length in matrix_of(dims)]
         classes = Classes(*lines)
-    return decode_counts(decoder, product(dims), count, zero, classes) + np.int32(low)
+    if shaped:
+        assert zero is not None
+        contexts = 1 if classes is None else classes.count
+        sent = decode_counts(decoder, contexts * NUM_BYTES, 256, None, None).reshape(-1, NUM_BYTES)
+        priors = priors_of([(int(a), int(b), int(c)) for a, b, c in sent], count, zero)
+    return decode_counts(decoder, product(dims), count, zero, classes, priors) + np.int32(low)
 
 
 def _with_sparse(values: np.ndarray, stride: int, order: int) -> Coded:
