@@ -122,7 +122,7 @@ def rate_distortion_rows(
     price_VD = (price_V * step_V**2)[:, None] * importance_D.double().clamp_min(1e-3)
     for _ in range(rounds):
         rates = rates_of(q_VD)
-        for rows in torch.arange(len(q_VD)).split(ROWS_AT_ONCE):
+        for rows in torch.split(torch.arange(len(q_VD)), ROWS_AT_ONCE):
             candidate_CVD = _candidates(s_VD[rows])
             value_CVD = rates.value_C[candidate_CVD.long() + LARGEST] + rates.nonzero_OI[rows]
             bits_CVD = torch.where(candidate_CVD == 0, rates.zero_OI[rows].expand_as(value_CVD), value_CVD)

@@ -115,6 +115,6 @@ def _map_to_nearest(mapped: MappedEmbedding, table_VD: Tensor, kept: tuple[int, 
     unit_KD = unit_VD[list(kept)]
     is_kept_V = torch.zeros(len(table_VD), dtype=torch.bool)
     is_kept_V[list(kept)] = True
-    for ids in (~is_kept_V).nonzero()[:, 0].split(ROWS_AT_ONCE):
+    for ids in torch.split((~is_kept_V).nonzero()[:, 0], ROWS_AT_ONCE):
         cosine, place = (unit_VD[ids] @ unit_KD.T).max(1)
         mapped.id_map[ids] = torch.where(cosine > 0, place.to(mapped.id_map), mapped.id_map[ids])
