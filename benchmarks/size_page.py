@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 HEAD = """# The coded file
@@ -108,22 +109,41 @@ def clock(times: dict[str, Any]) -> list[str]:
 
 
 def coding(rows: dict[str, Any], peer: dict[str, Any]) -> list[str]:
-    """How well the integers of these files are coded: all tensors above 1 kB of integers."""
+    """How well the integers of these files are coded: all tensors above 1 kB of integers, a line a file."""
     lines = [
         "## Coding\n",
-        "Integers of more than 1 kB. `over model` is the tensor's section (checksum, parameters, stream) over the code "
-        "length of the numbers under its own model; then bytes over the zero-order entropy, zstd -19, gzip -9, and the "
-        "payload of NNCodec 2.1.3 (ISO/IEC 15938-17, without loss, the best of its scan orders).\n",
-        "| file | tensor | numbers | coded | over model | over entropy | over zstd | over gzip | how | over NNCodec |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "Integers of more than 1 kB, tensor by tensor in results/size.json. `over model` is a tensor's section "
+        "(checksum, head, stream) over the code length of its numbers under its own model, what the model has to send "
+        "counted; then bytes over the zero-order entropy, zstd -19 and gzip -9, each the whole file's tensors together "
+        "and in brackets the worst tensor; and the same against the payload of NNCodec 2.1.3 (ISO/IEC 15938-17, without "
+        "loss, the best of its scan orders).\n",
+        "| file | tensors | numbers | coded | over model | over entropy | over zstd | over gzip | over NNCodec |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
-        for one in row.get("tensors", ()):
-            if large(one):
-                other = peer.get(name, {}).get("bytes", {}).get(one["name"])
-                said = f"{one['coded_bytes'] / other:.3f}" if other else ""
-                lines.append(f"| {name} | {one['name']} | {_ratios(one)} | {said} |")
+        held = [one for one in row.get("tensors", ()) if large(one)]
+        if not held:
+            continue
+        coded = [one["coded_bytes"] for one in held]
+        others = peer.get(name, {}).get("bytes", {})
+        against = {
+            "model": [one["model_bits"] / 8 for one in held],
+            "entropy": [max(1.0, one["entropy_bits"] / 8) for one in held],
+            "zstd": [one["zstd_bytes"] for one in held],
+            "gzip": [one["gzip_bytes"] for one in held],
+            "nncodec": [others[one["name"]] for one in held] if all(one["name"] in others for one in held) else [],
+        }
+        count = sum(prod(one["dims"]) for one in held)
+        figures = " | ".join(_together(coded, other) for other in against.values())
+        lines.append(f"| {name} | {len(held)} | {count:,} | {sum(coded):,} | {figures} |")
     return [*lines, ""]
+
+
+def _together(coded: list[int], other: list[float]) -> str:
+    if not other:
+        return ""
+    worst = max(mine / one for mine, one in zip(coded, other, strict=True))
+    return f"{sum(coded) / sum(other):.3f} ({worst:.3f})"
 
 
 def large(tensor: dict[str, Any]) -> bool:
@@ -146,10 +166,7 @@ def speed(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _ratios(one: dict[str, Any]) -> str:
-    coded = one["coded_bytes"]
-    count = 1
-    for dim in one["dims"]:
-        count *= dim
+    coded, count = one["coded_bytes"], prod(one["dims"])
     figures = (
         coded / (one["model_bits"] / 8),
         coded / max(1.0, one["entropy_bits"] / 8),
