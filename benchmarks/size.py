@@ -1,4 +1,4 @@
-"""The coded file, measured: `python benchmarks/size.py [WORD ...] [--seeds N] [--clock | --nncodec | --repack] [--render]`.
+"""The coded file, measured: `python benchmarks/size.py [WORD ...] [--seeds N] [--clock | --nncodec | --repack]`.
 
 Each row makes one file, unpacks its container and takes the metric from the ONNX file that came out, in ONNX Runtime.
 Rows already in benchmarks/results/size.json are kept; the page benchmarks/size.md is written from that file after each

@@ -115,8 +115,8 @@ def coding(rows: dict[str, Any], peer: dict[str, Any]) -> list[str]:
         "Integers of more than 1 kB, tensor by tensor in results/size.json. `over model` is a tensor's section "
         "(checksum, head, stream) over the code length of its numbers under its own model, what the model has to send "
         "counted; then bytes over the zero-order entropy, zstd -19 and gzip -9, each the whole file's tensors together "
-        "and in brackets the worst tensor; and the same against the payload of NNCodec 2.1.3 (ISO/IEC 15938-17, without "
-        "loss, the best of its scan orders).\n",
+        "and in brackets the worst tensor; and the same against the payload of NNCodec 2.1.3 (ISO/IEC 15938-17, "
+        "without loss, the best of its scan orders).\n",
         "| file | tensors | numbers | coded | over model | over entropy | over zstd | over gzip | over NNCodec |",
         "|---|---|---|---|---|---|---|---|---|",
     ]

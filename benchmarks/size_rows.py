@@ -13,6 +13,7 @@ from paring.prune.obs import Obs
 from paring.prune.settings import Cubic
 from paring.prune.vocabulary import Vocabulary
 from paring.quantize.embedding import Embedding
+from paring.share.embedding import CodedEmbedding
 from paring.share.entropy_qat import EntropyQat
 from paring.share.kmeans import Kmeans
 from paring.share.rate_distortion import RateDistortion
@@ -98,18 +99,14 @@ def resnet() -> dict[str, Row]:
 
 
 def encoder() -> dict[str, Row]:
-    """MiniLM-L6 on SST-2: the words that occur in the training phrases, their rows in 4 bits, Linears by their bits."""
+    """MiniLM-L6 on SST-2: the words that occur in the training phrases, their rows and all Linears by their bits."""
     found: dict[str, Row] = {}
-    words = Vocabulary(corpus=("train",), keep=SPECIAL, unknown=UNKNOWN)
-    for slope in (5e-11, 1e-10, 3e-9):
-        passes = (words, Embedding(num_bits=4), RateDistortion(slope=slope))
-        found[f"encoder coded, no training, slope {slope:g}"] = Row("encoder", passes)
-    trained = (
-        replace(words, corpus=("calibration",)),
-        paid(0.1, 2, 2e-4, 0.7, precision="bf16", warmup=0.1),
-        Embedding(num_bits=4),
-    )
-    found["encoder trained, pressure 0.1"] = Row("encoder", trained, taught=True)
+    words = Vocabulary(corpus=("train",), keep=SPECIAL, unknown=UNKNOWN, nearest=True)
+    for slope, of_rows in ((1.5e-11, 2e-10), (2.5e-11, 2e-10), (4e-11, 3e-10)):
+        passes = (words, CodedEmbedding(slope=of_rows), RateDistortion(slope=slope))
+        found[f"encoder coded, no training, slope {slope:g}, of rows {of_rows:g}"] = Row("encoder", passes)
+    plain = (replace(words, nearest=False), Embedding(num_bits=4), RateDistortion(slope=5e-11))
+    found["encoder coded, no training, slope 5e-11"] = Row("encoder", plain)  # its rows evenly in 4 bits
     return found
 
 

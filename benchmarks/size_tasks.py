@@ -14,8 +14,6 @@ from paring.core.stream import drain
 from paring.studies.encoder import encoder_task
 from paring.studies.lenets import lenet5, lenet300
 
-PHRASES = 8_192
-
 
 def net(name: str) -> Task:
     """The net whose file is made small, with its data."""
@@ -24,9 +22,7 @@ def net(name: str) -> Task:
 
 def taught(name: str) -> Task:
     """The same net as a student, `student.use`, with its weights: a convolutional teacher of 99.46 % has answered
-    four copies of the training images, each moved by up to one pixel. The encoder learns from itself, on phrases."""
-    if name == "encoder":
-        return text_task(PHRASES)
+    four copies of the training images, each moved by up to one pixel."""
     own = net(name)
     task = mnist_task(copies=4, most=1)
     students = {name: lambda: copy.deepcopy(own.model)}
@@ -34,8 +30,8 @@ def taught(name: str) -> Task:
 
 
 def encoder() -> Task:
-    """MiniLM-L6 on SST-2, calibrated on 512 sentences; `train` shows every token of all training phrases once."""
-    return replace(encoder_task(), train=text_task(1024).calibration)
+    """MiniLM-L6 on SST-2, calibrated on 2,048 phrases; `train` shows every token of all training phrases once."""
+    return replace(encoder_task(num_calibration=2048), train=text_task(1024).calibration)
 
 
 NETS: dict[str, Callable[[], Task]] = {
