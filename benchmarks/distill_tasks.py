@@ -96,7 +96,7 @@ def log_fold(log: str, seed: int) -> tuple[Task, float]:
 
 def text_task(num_train: int) -> Task:
     """MiniLM-L6 fine-tuned on SST-2, with so many training phrases; calibration shows every token of all of them."""
-    task, sentences = encoder_task(num_train=num_train, num_dev=500), sst2()
+    task, sentences = encoder_task(num_train=num_train), sst2()
     assert isinstance(task.train, Text)
     rows = tuple(row for group in task.train.groups for row in group)
     return replace(
