@@ -122,6 +122,7 @@ def text_rows(num_train: int, epochs: int) -> Iterator[tuple[str, Work]]:
     answers = Response(temperature=2.0)
     rows = (
         ("alone", ALONE),
+        ("distilled", answers),
         ("distilled between layers", Weighted((answers, BETWEEN))),
         ("distilled with self_attention", Weighted((answers, SelfAttention()), (1.0, 0.5))),
     )
