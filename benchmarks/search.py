@@ -111,7 +111,7 @@ def foretold(subject: str) -> Row:
     base = folded(task.model, task.example_inputs)
     pairs = []
     for mix in _mixes(table, whole):
-        joined = ruler.loss(joint(base, task, {unit: entry.option for unit, entry in mix.items()}))
+        joined = ruler.loss(joint(base, ruler.task, {unit: entry.option for unit, entry in mix.items()}))
         pairs.append((sum(entry.loss for entry in mix.values()), joined))
     told, seen = np.array(pairs).T
     near = (seen < 0.3) & (seen > 1e-4)

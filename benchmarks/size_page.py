@@ -24,7 +24,8 @@ training images, each moved by up to one pixel, and start from the net's own wei
 encoder's vocabulary is pruned to the tokens of its training phrases: other words read as the ones left that are most
 like them (in the row that names no slope of rows, where those have 4 bits each, as unknown); the map of ids is in the
 file. Its slopes were chosen on validation. The public ResNets were trained on CIFAR-10's training images, of which
-validation here is a part: their drops there are too large. The AlexNet- and VGG-16-shaped nets are trained here for 8 and 7 epochs, `python benchmarks/images.py`.
+validation here is a part: their drops there are too large. The AlexNet- and VGG-16-shaped nets are trained here for 8
+and 7 epochs, `python benchmarks/images.py`.
 """
 
 

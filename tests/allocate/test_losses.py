@@ -58,3 +58,20 @@ def test_the_original_loses_nothing_against_itself() -> None:
     ruler = yardstick(task, task.model, 64)
     assert len(ruler.data) == 2 and len(ruler.before) == 64
     assert ruler.loss(task.model) == 0.0
+
+
+def test_options_are_fitted_on_other_data_than_they_are_measured_on() -> None:
+    task = tiny_task()
+    assert task.calibration is not None
+    batches = list(task.calibration)
+    ruler = yardstick(task, task.model, 64)
+    fitted = list(ruler.task.calibration or ())
+    assert len(ruler.data) == 2 and len(fitted) == len(batches) // 2
+    for found, expected in ((ruler.data, batches[::2]), (fitted, batches[1::2])):
+        for (x, _), (wanted, _) in zip(found, expected, strict=False):
+            torch.testing.assert_close(x, wanted)
+
+
+def test_a_single_batch_serves_for_both() -> None:
+    task = replace(tiny_task(), calibration=list(tiny_task().calibration or ())[:1])
+    assert yardstick(task, task.model, 64).task is task

@@ -116,8 +116,8 @@ def test_local_search_never_ends_worse_and_keeps_the_limits() -> None:
     plan, table, whole, ruler = drain(step.plan(task.model, task))
     base = folded(task.model, task.example_inputs)
     limits = step.limits(whole)
-    _, before = drain(searched(plan, table, whole, limits, base, task, ruler, 0))
-    choice, after = drain(searched(plan, table, whole, limits, base, task, ruler, 3))
+    _, before = drain(searched(plan, table, whole, limits, base, ruler, 0))
+    choice, after = drain(searched(plan, table, whole, limits, base, ruler, 3))
     assert after <= before
     entries = [next(one for one in table[unit] if one.option == option) for unit, option in choice.items()]
     assert whole.num_bytes(entries) <= limits.num_bytes

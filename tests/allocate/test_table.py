@@ -43,7 +43,7 @@ def menu(**changes: object) -> Menu:
 def table_of(task: Task, **changes: object) -> Table:
     base = folded(task.model, task.example_inputs)
     units, _ = units_of(ALL, base, task, width=True)
-    return drain(build_table(base, units, menu(**changes), task, yardstick(task, base, 96)))
+    return drain(build_table(base, units, menu(**changes), yardstick(task, base, 96)))
 
 
 @pytest.mark.parametrize("net", ["images", "dict", "encoder"])
@@ -81,7 +81,7 @@ def test_an_options_loss_is_that_of_the_model_with_it_alone() -> None:
     unit = next(unit for unit in table if unit.producers)
     for entry in table[unit]:
         alone = {unit: entry.option}
-        model = made(base, task, [*structure_passes(alone), *precision_passes(alone)])
+        model = made(base, ruler.task, [*structure_passes(alone), *precision_passes(alone)])
         # Few bits are rounded in one sweep over all layers, each behind the others' rounding.
         slack = 0.6 if entry.option == Option(precision="int4") else 1e-3
         assert entry.loss == pytest.approx(ruler.loss(model), rel=slack), entry.option
@@ -100,6 +100,8 @@ def test_fewer_bits_and_channels_are_fewer_bytes() -> None:
     [entries] = [entries for unit, entries in table_of(image_task()).items() if unit.producers]
     rows = {str(entry.option): entry.num_bytes for entry in entries}
     assert rows["int8"] < rows["half"] < rows["float"]
+    [entries] = [entries for unit, entries in table_of(image_task(), precisions=()).items() if unit.producers]
+    rows = {str(entry.option): entry.num_bytes for entry in entries}
     assert rows["width 0.5, float"] < rows["float"]
 
 

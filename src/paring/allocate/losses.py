@@ -7,7 +7,7 @@ target (sigmoid, exp or the value itself) the loss has no slope, and the loss be
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -23,7 +23,10 @@ FLAT = 1e-4
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What the original answers on some calibration data, and how another model's answers are held against it."""
+    """What the original answers on some calibration data, and how another model's answers are held against it.
+
+    `task` calibrates with the rest, so that options fitted with it are judged on data that they have not seen.
+    """
 
     task: Task
     data: tuple[Batch, ...]
@@ -46,11 +49,24 @@ class Yardstick:
 
 
 def yardstick(task: Task, original: nn.Module, num_examples: int) -> Yardstick:
-    """The answers of `original` on the first `num_examples` of the calibration data."""
+    """The answers of `original` on `num_examples` of the calibration data, of every other batch or of the only one."""
     assert task.calibration is not None
-    data = tuple(first_batches(task.calibration, num_examples))
+    data = tuple(first_batches(EveryOther(task.calibration, 0), num_examples))
     before, _ = outputs_and_targets(task, original, data)
-    return Yardstick(task, data, before, kind_of(before, task))
+    rest = EveryOther(task.calibration, 1)
+    fitting = replace(task, calibration=rest) if next(iter(rest), None) is not None else task
+    return Yardstick(fitting, data, before, kind_of(before, task))
+
+
+@dataclass(frozen=True, eq=False)
+class EveryOther:
+    """Batches 0, 2, 4, ... of `data`, or 1, 3, 5, ..."""
+
+    data: Batches
+    first: int
+
+    def __iter__(self) -> Iterator[Batch]:
+        return islice(iter(self.data), self.first, None, 2)
 
 
 def first_batches(data: Batches, num_examples: int) -> Iterator[Batch]:

@@ -14,7 +14,6 @@ from paring.allocate.option import Option, Unit
 from paring.allocate.table import Entry, Table
 from paring.allocate.whole import Whole, joint
 from paring.core.edit import Progress
-from paring.core.task import Task
 from paring.errors import BudgetError
 from paring.numerics.knapsack import solve
 
@@ -88,13 +87,12 @@ def searched(
     whole: Whole,
     limits: Limits,
     model: nn.Module,
-    task: Task,
     yardstick: Yardstick,
     swaps: int,
 ) -> Generator[Progress, None, tuple[Mapping[Unit, Option], float]]:
     """The best choice among `plan` and `swaps` neighbours by the real joint loss, and that loss."""
     choice = dict(plan.choice)
-    best = yardstick.loss(joint(model, task, choice))
+    best = yardstick.loss(joint(model, yardstick.task, choice))
     tried: set[tuple[Option, ...]] = {tuple(choice.values())}
     for trial in range(swaps):
         yield Progress(trial, swaps, f"local search: joint loss {best:.4g}, foretold {plan.loss:.4g}")
@@ -102,7 +100,7 @@ def searched(
         if other is None:
             break
         tried.add(tuple(other.values()))
-        loss = yardstick.loss(joint(model, task, other))
+        loss = yardstick.loss(joint(model, yardstick.task, other))
         if loss < best:
             best, choice = loss, other
     return choice, best

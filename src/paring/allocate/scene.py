@@ -18,11 +18,11 @@ from paring.allocate.table import Entry, Menu, Table, build_table
 from paring.allocate.whole import Whole, fit_whole
 from paring.clock.table import table_path
 from paring.core.edit import Progress
-from paring.core.task import Task, tensors_of
+from paring.core.task import tensors_of
 from paring.errors import CorruptFileError
 from paring.graph.state import named_tensors, tensor_bytes
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,6 @@ def scene_of(
     model: nn.Module,
     units: Sequence[Unit],
     menu: Menu,
-    task: Task,
     yardstick: Yardstick,
     *,
     samples: int,
@@ -53,9 +52,9 @@ def scene_of(
     if path.is_file():
         yield Progress(1, 1, f"option table from {path}")
         return _read(path)
-    table = yield from build_table(model, units, menu, task, yardstick)
+    table = yield from build_table(model, units, menu, yardstick)
     if whole is None:
-        whole = yield from fit_whole(model, table, menu.target, task, samples=samples)
+        whole = yield from fit_whole(model, table, menu.target, yardstick.task, samples=samples)
     kept = Kept(tuple(table), tuple(tuple(entries) for entries in table.values()), whole)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
@@ -77,7 +76,7 @@ def _path(model: nn.Module, units: Sequence[Unit], menu: Menu, yardstick: Yardst
     digest = hashlib.sha256(f"{FORMAT} {model!r} {units} {menu} {samples} {yardstick.kind}".encode())
     for name, tensor in named_tensors(model):
         _feed(digest, name, tensor)
-    for inputs, _ in yardstick.data:
+    for inputs, _ in (*yardstick.data, *yardstick.task.real_inputs()):
         for name, tensor in tensors_of(inputs).items():
             _feed(digest, name, tensor)
     _feed(digest, "answers", yardstick.before)

@@ -108,7 +108,7 @@ class Allocate(Pass):
             if number == self.steps:
                 yield from declined
                 if self.swaps:
-                    choice, _ = yield from searched(plan, table, whole, limits, base, task, ruler, self.swaps)
+                    choice, _ = yield from searched(plan, table, whole, limits, base, ruler, self.swaps)
             yield from self._run(structure_passes(choice), model, task)
         if self.recovery is not None:
             yield from self.recovery.run(model, task)
@@ -136,7 +136,7 @@ class Allocate(Pass):
         whole: Whole | None = None
         for width in (True, False) if self.widths else (False,):
             units, _ = self.units(base, task, width=width)
-            table, whole = yield from scene_of(base, units, self.menu(), task, ruler, samples=self.samples, whole=whole)
+            table, whole = yield from scene_of(base, units, self.menu(), ruler, samples=self.samples, whole=whole)
             limits = self.limits(first or whole, share)
             try:
                 found.append((plan_of(table, whole, limits), table, whole, limits))

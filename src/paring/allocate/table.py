@@ -16,7 +16,6 @@ from paring.allocate.prior import Prior, prior_of
 from paring.clock.costs import Cost, Kind, costs_ms
 from paring.core.edit import Progress
 from paring.core.target import Target
-from paring.core.task import Task
 from paring.graph.capture import input_shapes
 from paring.graph.sites import submodule
 from paring.numerics.knapsack import undominated
@@ -67,23 +66,25 @@ Table = dict[Unit, list[Entry]]
 
 
 def build_table(
-    model: nn.Module, units: Sequence[Unit], menu: Menu, task: Task, yardstick: Yardstick
+    model: nn.Module, units: Sequence[Unit], menu: Menu, yardstick: Yardstick
 ) -> Generator[Progress, None, Table]:
     """Every unit's options that no other beats, on `model` (float, batch norms folded).
 
-    Options whose loss the curvature already foretells to be hopeless are not measured.
+    Each is fitted on the yardstick's calibration data and measured on its own. Options whose loss the curvature already
+    foretells to be hopeless are not measured.
     """
     layers = [layer for unit in units if not unit.is_table for layer in unit.layers]
     prior = prior_of(model, layers, yardstick)
     whole: dict[Precision, nn.Module] = {}
     for precision in menu.precisions_of()[1:]:
         yield Progress(len(whole), len(menu.precisions_of()) - 1, f"every layer in {precision}")
-        whole[precision] = made(model, task, precision_passes({unit: Option(precision=precision) for unit in units}))
+        steps = precision_passes({unit: Option(precision=precision) for unit in units})
+        whole[precision] = made(model, yardstick.task, steps)
     table: Table = {}
     start = yardstick.loss(model)
     for count, unit in enumerate(units):
         yield Progress(count, len(units), f"options of {unit.name}")
-        rows = list(_entries(model, unit, menu, task, yardstick, prior, whole, start))
+        rows = list(_entries(model, unit, menu, yardstick, prior, whole, start))
         costs = np.array([[entry.num_bytes, *(entry.ms.get(kind, 0.0) for kind in KINDS)] for entry in rows])
         table[unit] = [rows[place] for place in undominated(np.array([entry.loss for entry in rows]), costs)]
     return table
@@ -93,12 +94,12 @@ def _entries(
     model: nn.Module,
     unit: Unit,
     menu: Menu,
-    task: Task,
     yardstick: Yardstick,
     prior: Prior,
     whole: Mapping[Precision, nn.Module],
     start: float,
 ) -> Iterable[Entry]:
+    task = yardstick.task
     structured: dict[Option, tuple[nn.Module, dict[str, Cost]]] = {}
     for structure in menu.structures(unit):
         made_so = model if structure == Option() else made(model, task, structure_passes({unit: structure}))
