@@ -38,7 +38,7 @@ def coder() -> dict[str, Any]:
             path, coded = Path(folder) / "m.onnx", Path(folder) / "m.paring"
             write_codes(path, codes)
             pack(path, coded)
-            found = file_size(path)
+            found = file_size(coded)
             times = []
             for _ in range(3):
                 began = time.process_time()
