@@ -230,6 +230,6 @@ TEXT = (
     "are gone read as the nearest ones left), then trained in bf16 autocast on a subset of the training phrases. *Of "
     "half the layers*: every second layer at full width instead. *Between layers*: `distill.features` from each layer "
     "to the one it was, beside `distill.response`. Test is GLUE's dev set (872 sentences), validation 2,000 others "
-    "(500 for all but the thin). With 2,048 labelled phrases (`--num-train 2048 --epochs 8`) the teacher helps, most of "
-    "all between layers; with 32,768 the thicker student is as good without it."
+    "(500 for all but the thin). With 2,048 labelled phrases (`--num-train 2048 --epochs 8`) the teacher helps, most "
+    "of all between layers; with 32,768 the thicker student is as good without it."
 )
