@@ -77,7 +77,7 @@ def _mnist(rows: Rows) -> str:
     table = _accuracy_table(
         rows,
         "mnist",
-        lambda name: re.sub("distilled( by dist)?", "alone", name) if name.startswith("student") else None,
+        lambda name: re.sub("distilled( by dist)?( at 4)?", "alone", name) if name.startswith("student") else None,
     )
     return "\n".join(["## MNIST: a convolutional teacher, a fully connected student", "", MNIST, "", *table])
 
