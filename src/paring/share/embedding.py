@@ -97,7 +97,7 @@ class CodedEmbedding(Pass):
         sweep.inputs(name, add)
         return (count_V + self.unseen) / count_V.sum().clamp_min(1)
 
-    def rounded(self, W_VD: Tensor, frequency_V: Tensor, curvature_D: Tensor) -> tuple[Tensor, Tensor]:
+    def _rounded(self, W_VD: Tensor, frequency_V: Tensor, curvature_D: Tensor) -> tuple[Tensor, Tensor]:
         """(integers (V, D) int8, the step of each row (V,)); `curvature_D` as `output_curvature` gives it."""
         mean = float(curvature_D.mean())
         importance_D = curvature_D / mean if mean > 0 else torch.ones_like(curvature_D)
