@@ -79,7 +79,7 @@ class CodedEmbedding(Pass):
             yield Progress(count, len(reached), f"rounding {name}")
             table = submodule(model, name)
             assert isinstance(table, nn.Embedding)
-            q_VD, scale_V = self.rounded(
+            q_VD, scale_V = self._rounded(
                 table.weight.detach().cpu(), self._frequency(sweep, name, len(table.weight)), curvatures[name]
             )
             yield QuantizeEmbedding(name, 8)
