@@ -118,7 +118,7 @@ def deep() -> dict[str, Row]:
     ):  # fmt: skip
         gradual = Cubic(epochs=2, learning_rate=5e-4, objective=DISTILLED, precision="bf16")
         found[f"{name} pruned alone, gradually"] = Row(net, (Magnitude(sparsity=zeros, schedule=gradual),))
-        for slope in (2e-11, 2.2e-11, 5e-11, 2e-10, 3e-10, 3e-9):
+        for slope in (2e-11, 2.1e-11, 2.2e-11, 5e-11, 2e-10, 3e-10, 3e-9):
             found[f"{name} coded, no training, slope {slope:g}"] = Row(net, (RateDistortion(slope=slope),))
         thin = Channels(importance="obs", pruning_ratio=0.3, scope="global")
         recovered = Finetune(epochs=2, learning_rate=5e-4, objective=DISTILLED, precision="bf16")
