@@ -43,7 +43,8 @@ class CodedEmbedding(Pass):
     needs: ClassVar[frozenset[str]] = frozenset({"calibration"})
     traits: ClassVar[frozenset[str]] = frozenset({"integer embeddings"})
     cannot_follow: ClassVar[Mapping[str, str]] = {
-        "integer embeddings": "the embeddings are integers already. Keep one of the two steps."
+        "integer weights": "no gradient comes through integer layers to price the rows by. Put share.embedding first.",
+        "integer embeddings": "the embeddings are integers already. Keep one of the two steps.",
     }
 
     slope: float = 1e-9  # mean loss a bit
