@@ -24,7 +24,8 @@ ResNet-20 five epochs of it with batch norms folded first, at pressures of 0.003
 LeNet-300-100 and LeNet-5 `trained` are students of a convolutional net (99.46 %) that has answered four copies of the
 training images, each moved by up to one pixel, and start from the net's own weights; a pass goes over all four. The
 encoder's vocabulary is pruned to the tokens of its training phrases: other words read as the ones left that are most
-like them (in the row that names no slope of rows, where those have 4 bits each, as unknown); the map of ids is in the
+like them (in the row that names no slope of rows, calibrated on 512 phrases, where those have
+4 bits each, as unknown); the map of ids is in the
 file. Its slopes were chosen on validation. The public ResNets were trained on CIFAR-10's training images, of which
 validation here is a part: their drops there are too large. The AlexNet- and VGG-16-shaped nets are trained here for 8
 and 7 epochs, `python benchmarks/images.py`.
@@ -162,7 +163,7 @@ def speed(rows: list[dict[str, Any]]) -> list[str]:
     lines = [
         "## Large tensors\n",
         "Drawn integers whose rows and columns differ in scale. Unpacking is processor time of one core, the best of "
-        "three, on a busy machine; `--time` measures it anew.\n",
+        "three (`python benchmarks/size.py coder`).\n",
         "| tensor | numbers | coded | over model | over entropy | over zstd | over gzip | how | million weights/s |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
