@@ -39,9 +39,10 @@ class Classes:
 
     def contexts(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Contexts of the entries start .. stop of the flattened matrix."""
-        place = np.arange(start, stop)
-        row, column = np.divmod(place, len(self.columns))
-        return (self.rows[row] + self.columns[column]).astype(np.uint8)
+        width = len(self.columns)
+        first, last = start // width, (stop - 1) // width + 1
+        whole = self.rows[first:last, None].astype(np.uint8) + self.columns.astype(np.uint8)
+        return whole.ravel()[start - first * width : stop - first * width]
 
 
 class Counts:
@@ -64,18 +65,18 @@ class Counts:
         self.near_weight = num_symbols
         self.own_weight = num_symbols if self.reach else PRIOR_WEIGHT
 
-    def chances(self, context: int) -> Floats:
-        """Weights of the symbols, (K,), whole and above 0: own counts, then those of all contexts, then the prior."""
+    def chances(self) -> Floats:
+        """Weights of the symbols in every context, (contexts, K), whole and above 0: a context's own counts, then those
+        of all contexts, then the prior."""
         if self.priors is not None:
-            return np.asarray(self.seen[context] * SCALE + SHAPED_WEIGHT * self.priors[context], np.float64)
+            return np.asarray(self.seen * SCALE + SHAPED_WEIGHT * self.priors, np.float64)
         total = self.seen.sum(0)
         count = int(total.sum())
         below = np.maximum(1, (total * SCALE + PRIOR_WEIGHT * self.prior) // (count + PRIOR_WEIGHT))
         if self.reach:
             blurred = np.maximum(1, _blurred(_blurred(below, self.reach), self.reach))
             below = np.maximum(1, (total * SCALE + self.near_weight * blurred) // (count + self.near_weight))
-        own = self.seen[context] * SCALE + self.own_weight * below
-        return np.asarray(own, np.float64)
+        return np.asarray(self.seen * SCALE + self.own_weight * below, np.float64)
 
     def add(self, context: int, symbols: Ints) -> None:
         """Takes in what was coded."""
@@ -116,8 +117,9 @@ def encode_counts(
     for start, stop in chunks(len(symbols)):
         part = symbols[start:stop]
         found = list(groups(None if classes is None else classes.contexts(start, stop), stop - start))
+        tables = counts.chances()  # none is added to within a chunk
         for context, where in found:
-            chances, chosen = counts.chances(context), np.ascontiguousarray(part[where])
+            chances, chosen = tables[context], np.ascontiguousarray(part[where])
             bits -= float(np.log2(chances / chances.sum())[chosen].sum())
             encoder.encode(chosen, _model(chances))
         for context, where in found:
@@ -139,8 +141,9 @@ def decode_counts(
     for start, stop in chunks(size):
         part = symbols[start:stop]
         found = list(groups(None if classes is None else classes.contexts(start, stop), stop - start))
+        tables = counts.chances()
         for context, where in found:
-            model = _model(counts.chances(context))
+            model = _model(tables[context])
             part[where] = decoder.decode(model, len(part[where]) if isinstance(where, slice) else len(where))
         for context, where in found:
             counts.add(context, part[where])
