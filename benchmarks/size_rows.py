@@ -26,11 +26,13 @@ SPECIAL, UNKNOWN = (0, 100, 101, 102, 103), 100  # tokens of the encoder
 
 @dataclass(frozen=True)
 class Row:
-    """`taught`: the task is `size_tasks.taught`'s, in which the net learns; else the net's own."""
+    """`taught`: the task is `size_tasks.taught`'s, in which the net learns; else the net's own. `images`: calibrated
+    on so many training images and not on 512."""
 
     net: str
     passes: tuple[Pass, ...] = ()
     taught: bool = False
+    images: int | None = None
 
     @property
     def trains(self) -> bool:
@@ -120,6 +122,8 @@ def deep() -> dict[str, Row]:
         found[f"{name} pruned alone, gradually"] = Row(net, (Magnitude(sparsity=zeros, schedule=gradual),))
         for slope in (2e-11, 2.1e-11, 2.2e-11, 5e-11, 2e-10, 3e-10, 3e-9):
             found[f"{name} coded, no training, slope {slope:g}"] = Row(net, (RateDistortion(slope=slope),))
+        more = Row(net, (RateDistortion(slope=2.3e-11),), images=2048)
+        found[f"{name} coded, no training, slope 2.3e-11, 2,048 images"] = more
         thin = Channels(importance="obs", pruning_ratio=0.3, scope="global")
         recovered = Finetune(epochs=2, learning_rate=5e-4, objective=DISTILLED, precision="bf16")
         found[f"{name} 30 % of the channels gone, recovered, coded"] = Row(

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from distill_tasks import mnist_task, text_task
-from images import tuned
+from images import Augmented, tuned
 
-from paring import Task
+from paring import Task, batches
 from paring.core.stream import drain
 from paring.studies.encoder import encoder_task
 from paring.studies.lenets import lenet5, lenet300
@@ -27,6 +27,14 @@ def taught(name: str) -> Task:
     task = mnist_task(copies=4, most=1)
     students = {name: lambda: copy.deepcopy(own.model)}
     return replace(task, name=f"{own.name}, taught", students=students, calibration=own.calibration)
+
+
+def calibrated(name: str, num_images: int) -> Task:
+    """An image net calibrated on so many training images."""
+    own = net(name)
+    assert isinstance(own.train, Augmented)
+    shown = batches(own.train.inputs[:num_images], own.train.targets[:num_images], 64)
+    return replace(own, calibration=shown)
 
 
 def encoder() -> Task:

@@ -15,7 +15,17 @@ from paring.errors import TaskError
 from paring.studies import movies
 from paring.studies.movies import Size, blended, movies_study, split
 from paring.studies.movies_look import share_figures
-from paring.studies.raters import AlikeMovies, AlikeUsers, Biases, DotNet, Ensemble, Factors, Neural, left_over
+from paring.studies.raters import (
+    AlikeMovies,
+    AlikeUsers,
+    Biases,
+    DotNet,
+    Ensemble,
+    Factors,
+    Neural,
+    closest,
+    left_over,
+)
 from paring.studies.study import run_study
 from tests.runs import SHORT
 
@@ -39,7 +49,8 @@ def test_the_ensemble_is_one_file_and_every_row_has_its_share(out: Path) -> None
     assert [(row["part"], row["name"]) for row in told["rows"]] == [
         ("ratings", "ensemble of 4"), ("ratings", "user and item biases"), ("ratings", "student alone"),
         ("ratings", "student distilled on the ratings"), ("any pair", "ensemble of 4"),
-        ("any pair", "student distilled"), ("any pair", "student distilled, int8"),
+        ("any pair", "student distilled"), ("any pair", "student solved for"),
+        ("any pair", "student solved for, int8"),
     ]  # fmt: skip
     shares = {row["name"]: row["gains"] for row in told["rows"]}
     assert shares["ensemble of 4"]["kept"][0] == pytest.approx(100)
@@ -71,6 +82,22 @@ def test_neighbourhoods_answer_the_weighted_mean_of_what_is_alike() -> None:
         weights = sum(size for size, value in others if value)
         wanted = sum(size * value for size, value in others) / (weights + user.shrink)
         assert (user(users, films) - start(users, films))[place].item() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_the_student_solved_for_is_the_ensemble_where_its_rank_suffices() -> None:
+    start = Biases(RATINGS)
+    ensemble = Factors(start, 3).eval()
+    exact, short = closest(ensemble, start, RATINGS, 3), closest(ensemble, start, RATINGS, 2)
+    users, films = torch.meshgrid(torch.arange(40), torch.arange(60), indexing="ij")
+    users, films = users.reshape(-1), films.reshape(-1)
+    with torch.no_grad():
+        wanted = ensemble(users, films)
+        assert torch.allclose(exact(users, films), wanted, atol=1e-5)
+        often = [torch.bincount(of, minlength=n) + 1.0 for of, n in ((RATINGS.users, 40), (RATINGS.movies, 60))]
+        weight = often[0][users] * often[1][films]
+        found = float((weight * (short(users, films) - wanted) ** 2).sum())
+        rest = ((wanted - start(users, films)) * weight.sqrt()).reshape(40, 60)
+    assert found == pytest.approx(float(torch.linalg.svdvals(rest)[2] ** 2), rel=1e-3)  # no product does better
 
 
 def test_a_student_of_no_factors_answers_the_biases() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from paring.studies.study import Study
 
+QUICK_BLOCKS, QUICK_BLOCK_MS = 8, 2.0
 NAMES = ("mnist", "text", "conversion", "movies", "size")
 
 
@@ -47,7 +48,7 @@ def study(
     name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(NAMES)}.")],
     data: Annotated[Path | None, typer.Option(help="Folder of the data; else PARING_DATA is searched.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Where to; out/study-NAME by default.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Less data and fewer epochs.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Less data, fewer epochs, shorter timing.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of training and of what is drawn.")] = 0,
     seeds: Annotated[int | None, typer.Option(min=1, help="conversion: so many of five folds.")] = None,
     log: Annotated[
@@ -80,7 +81,10 @@ def study(
         console.print(launch(launcher, sys.argv[1:], folder, threads=threads), soft_wrap=True)
         return
     command = "paring " + shlex.join(sys.argv[1:])
-    result = follow(run_study(made, folder, bench_of(engine, "cpu", threads, batch), command), quiet=as_json)
+    bench = bench_of(engine, "cpu", threads, batch)
+    if quick:
+        bench = replace(bench, blocks=QUICK_BLOCKS, min_block_ms=QUICK_BLOCK_MS)
+    result = follow(run_study(made, folder, bench, command), quiet=as_json)
     if as_json:
         console.print_json((folder / "results.json").read_text(encoding="utf-8"))
         return

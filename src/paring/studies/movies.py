@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,17 @@ from paring.numerics.ridge import ridge
 from paring.quantize.embedding import Embedding
 from paring.student.use import Use
 from paring.studies.movies_look import claims, gains
-from paring.studies.raters import AlikeMovies, AlikeUsers, Biases, DotNet, Ensemble, Factors, Neural, left_over
+from paring.studies.raters import (
+    AlikeMovies,
+    AlikeUsers,
+    Biases,
+    DotNet,
+    Ensemble,
+    Factors,
+    Neural,
+    closest,
+    left_over,
+)
 from paring.studies.study import Part, Study
 from paring.studies.teachers import trained
 from paring.train import Training
@@ -33,8 +44,9 @@ from paring.train import Training
 ABOUT = (
     "An ensemble of matrix factorizations, deep nets and neighbourhoods, blended on validation and exported as one "
     "file, against one distilled, quantized student: one table and one product. What a student keeps is its gain in "
-    "RMSE over user and item biases, as a share of the ensemble's. Distilled on *any pair*, the student is asked about "
-    "films that its users never rated: the ensemble knows an answer, which no log does."
+    "RMSE over user and item biases, as a share of the ensemble's. Distilled on *any pair*, it is asked about films "
+    "that its users never rated: the ensemble knows an answer, which no log does. *Solved for*, it is the product "
+    "nearest to all the ensemble's answers, by a weighted singular value decomposition, without a step of training."
 )
 MADE_UP = " MovieLens was not found, so ratings drawn here stand in. Give --data with its folder."
 PENALTY = 1.0  # of the blend's weights, in ratings
@@ -53,7 +65,7 @@ class Size:
     num_pairs: int
 
 
-FULL = Size((16, 24, 32, 48), 2, (50, 150), 12, 12, 32, 600_000)
+FULL = Size((16, 24, 32, 48), 2, (50, 150), 12, 12, 48, 600_000)
 QUICK = Size((16, 32), 1, (50,), 6, 6, 32, 150_000)
 
 
@@ -71,9 +83,11 @@ def movies_study(data: str | Path | None = None, *, quick: bool = False, seed: i
         Recipe((small, alone), "student alone"),
         Recipe((small, replace(taught, early_stop=2)), "student distilled on the ratings"),
     )
+    solved = Use("solved")
     any_pair = (
         Recipe((small, taught), "student distilled"),
-        Recipe((small, taught, Embedding()), "student distilled, int8"),
+        Recipe((solved,), "student solved for"),
+        Recipe((solved, Embedding()), "student solved for, int8"),
     )
     look = partial(gains, count)
     return Study(
@@ -134,7 +148,10 @@ def _ready(ratings: Ratings, name: str, size: Size, seed: int, any_pair: bool) -
         yield Progress(0, 1, f"who resembles whom, {count} films")
         members.append(AlikeMovies(start, residual, count, shrink=30.0))
     members.append(AlikeUsers(start, residual, shrink=40.0))
-    task = replace(task, model=blended(members, parts.validation).eval())
+    ensemble = blended(members, parts.validation).eval()
+    solved = cache(partial(closest, ensemble, start, parts.train, size.student_dim))
+    students = {**task.students, "solved": lambda: copy.deepcopy(solved())}
+    task = replace(task, model=ensemble, students=students)
     return replace(task, train=_pairs(parts.train, size.num_pairs, seed)) if any_pair else task
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from paring.data.movielens import Ratings
+from paring.numerics.factor import decompose
 from paring.numerics.ratings import biases, neighbours, similarities
 
 
@@ -88,7 +89,7 @@ class AlikeMovies(nn.Module):
 
     def forward(self, users: Tensor, movies: Tensor) -> Tensor:
         """Stars."""
-        rated = self.rated[users].gather(1, self.places[movies])
+        rated = self.rated[users[:, None], self.places[movies]]
         weight = self.sizes[movies] * (rated != 0)
         stars: Tensor = self.start(users, movies) + (weight * rated).sum(1) / (weight.sum(1) + self.shrink)
         return stars
@@ -156,6 +157,33 @@ class DotNet(nn.Module):
         """Stars."""
         stars: Tensor = (self.table(users) * self.table(movies + self.num_users)).sum(1) + self.mean
         return stars
+
+
+@torch.no_grad()
+def closest(ensemble: nn.Module, start: Biases, ratings: Ratings, dim: int) -> DotNet:
+    """The student that answers most nearly what the ensemble does, solved for: no step of training.
+
+    What the ensemble says beyond the biases is a matrix of users by films; the best product of `dim` columns, each
+    entry weighted by how often its user and its film occur in the ratings, is its weighted singular value
+    decomposition.
+    """
+    student = DotNet(start, dim)
+    rest = torch.stack([_answers(ensemble, start, user) for user in range(ratings.num_users)])
+    often_U, often_M = (
+        (torch.bincount(of, minlength=count) + 1).double().sqrt()
+        for of, count in zip((ratings.users, ratings.movies), rest.shape, strict=True)
+    )
+    left_UD, right_DM = decompose(rest.double() * often_U[:, None] * often_M).cut(dim)
+    student.table.weight[: ratings.num_users, :dim] = (left_UD / often_U[:, None]).float()
+    student.table.weight[ratings.num_users :, :dim] = (right_DM / often_M).T.float()
+    return student
+
+
+def _answers(ensemble: nn.Module, start: Biases, user: int) -> Tensor:
+    films = torch.arange(start.movie.num_embeddings)
+    users = torch.full_like(films, user)
+    rest: Tensor = ensemble(users, films) - start(users, films)
+    return rest
 
 
 def left_over(start: Biases, ratings: Ratings) -> Tensor:
