@@ -68,7 +68,7 @@ def _coarse(count: int) -> tuple[Array, Array]:
 
 def _weights(shape: Shape, count: int) -> Array:
     zero, *tail = shape
-    weight_D = _tails(np.array([tail]), count)[0]
+    weight_D: Array = _tails(np.array([tail]), count)[0]
     weight_D[0] = ONE // ZERO_UNIT * (zero + 1)
     return weight_D
 
