@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from images import cifar_task, tuned, vgg16_convolutions
+from images import tuned
 from search_tasks import conversion, encoder, mnist_cnn, resnet20
 from torch import Tensor, nn
 
@@ -20,6 +20,7 @@ from paring.core.task import Batches, Inputs
 from paring.data.splits import Splits
 from paring.engines import open_session
 from paring.measure.quality import file_inputs
+from paring.studies.deep_nets import cifar_task, vgg16_convolutions
 from paring.studies.nets import conv_net
 
 HOME = Path(__file__).parent

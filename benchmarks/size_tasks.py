@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from distill_tasks import mnist_task, text_task
-from images import Augmented, tuned
+from images import tuned
 
 from paring import Task, batches
 from paring.core.stream import drain
+from paring.studies.deep_nets import Augmented
 from paring.studies.encoder import encoder_task
 from paring.studies.lenets import lenet5, lenet300
 
