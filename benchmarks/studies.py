@@ -1,4 +1,4 @@
-"""The worked studies in full, committed: `python benchmarks/studies.py NAME [--out DIR] [--quiet-machine] [--render]`.
+"""The worked studies in full: `python benchmarks/studies.py NAME [--out DIR] [--quiet-machine | --again | --render]`.
 
 Runs `paring study NAME` into DIR (whole candidates found there are kept, so that a killed run goes on), then writes
 benchmarks/results/NAME.json and, from that file alone, the page benchmarks/NAME_study.md. `--render` only writes the
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--log", action="append", default=[], help="conversion: only this log; nothing is written")
     parser.add_argument("--seeds", type=int, help="conversion: folds")
     parser.add_argument("--quiet-machine", action="store_true")
+    parser.add_argument("--again", action="store_true")
     parser.add_argument("--render", action="store_true")
     options = parser.parse_args()
     name = "size_study" if options.name == "size" else options.name  # results/size.json is benchmarks/size.py's
@@ -41,7 +42,7 @@ def main() -> None:
         torch.set_num_threads(1)
         study = study_of(options.name, Asked(logs=tuple(options.log), seeds=options.seeds))
         last = ""
-        for told in run_study(study, out, Bench(), f"paring study {options.name}"):
+        for told in run_study(study, out, Bench(), f"paring study {options.name}", anew=options.again):
             words = f"{told.subject}: {told.progress.text}"
             if words.split(",")[0] != last:
                 print(words, flush=True)
@@ -50,7 +51,12 @@ def main() -> None:
             return
         said = json.loads((out / "results.json").read_text())
         said["rows"] = [{key: value for key, value in row.items() if key not in BULKY} for row in said["rows"]]
-        more = {"commit": commit(), "quiet": options.quiet_machine, "about": study.about, "title": study.title}
+        more = {
+            "commit": commit(),
+            "quiet": options.quiet_machine or options.again,
+            "about": study.about,
+            "title": study.title,
+        }
         columns = _columns(out, study.parts)
         results.write_text(json.dumps(said | more | {"columns": columns}, indent=1) + "\n")
     (HOME / f"{options.name}_study.md").write_text(page(json.loads(results.read_text())))

@@ -41,19 +41,27 @@ class Told:
 
 
 def run_recipes(
-    task: Task, recipes: Sequence[Recipe], folder: RunFolder, bench: Bench, budget: Budget, command: str = ""
+    task: Task,
+    recipes: Sequence[Recipe],
+    folder: RunFolder,
+    bench: Bench,
+    budget: Budget,
+    command: str = "",
+    *,
+    anew: bool = False,
 ) -> Generator[Told, None, Run]:
     """Compresses and judges each recipe, chooses by `validation`, looks at `test` once, writes artifact and report.
 
-    Whole candidates already in the folder are taken as they are. Returns the Run; results.json, report.html and
-    report.md are written in any case, the artifact only if a candidate stays inside the budget.
+    Whole candidates already in the folder are taken as they are; `anew` measures them again. Returns the Run;
+    results.json, report.html and report.md are written in any case, the artifact only if a candidate stays inside the
+    budget.
     Raises: BudgetError after everything is written if none does.
     """
     check_recipes(task, recipes)
-    baseline = yield from judged_by_file(task, BASELINE, folder, bench, None)
+    baseline = yield from judged_by_file(task, BASELINE, folder, bench, None, anew=anew)
     judged = []
     for recipe in recipes:
-        judged.append((yield from judged_by_file(task, recipe, folder, bench, baseline)))
+        judged.append((yield from judged_by_file(task, recipe, folder, bench, baseline, anew=anew)))
     run, miss = yield from concluded(task, baseline, judged, folder, budget, select, command)
     if miss is not None:
         raise miss
@@ -113,14 +121,19 @@ def check_recipes(task: Task, recipes: Sequence[Recipe]) -> None:
 
 
 def judged_by_file(
-    task: Task, recipe: Recipe, folder: RunFolder, bench: Bench, baseline: Judged | None
+    task: Task, recipe: Recipe, folder: RunFolder, bench: Bench, baseline: Judged | None, *, anew: bool = False
 ) -> Generator[Told, None, Judged]:
-    """The recipe's candidate and what was measured of its file: from the folder if it is whole there, else made now."""
+    """The recipe's candidate and what was measured of its file: from the folder if it is whole there, else made now.
+
+    `anew`: a candidate from the folder is exported and measured again, and never made again.
+    """
     name, final = str(recipe), folder.candidate(recipe_hash(recipe))
     if final.is_dir():
         candidate = replace(load_candidate(final), recipe=recipe)
-        return Judged(candidate, final, replace(load_measurement(final), name=name))
-    candidate = yield from _compressed(task, recipe, folder)
+        if not anew:
+            return Judged(candidate, final, replace(load_measurement(final), name=name))
+    else:
+        candidate = yield from _compressed(task, recipe, folder)
     with whole_folder(final) as partial:
         save_candidate(candidate, partial)
         measured = yield from told(judge(candidate, task, partial, bench, baseline), lambda stage: Told(name, stage))

@@ -65,6 +65,22 @@ def test_rows_of_all_parts_and_claims_stand_in_results(out: tuple[Path, StudyRes
     assert told["claims"][0]["ours"] == f"{told['rows'][1]['file_bytes']} bytes"
 
 
+def test_measured_again_nothing_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = Part("once", prepared, (Recipe((Static(),), "int8"),))
+    study = Study("again", "Again", "One recipe.", (part,))
+    drain(run_study(study, tmp_path, SHORT))
+    candidates = tmp_path / "once" / "candidates"
+    weights = {path: path.read_bytes() for path in candidates.glob("*/weights.safetensors")}
+    for path in candidates.glob("*/samples.npz"):
+        path.unlink()
+    monkeypatch.setattr("paring.run.compress_steps", lambda *_: pytest.fail("made again"))
+    drain(run_study(study, tmp_path, SHORT))
+    assert not list(candidates.glob("*/samples.npz"))
+    drain(run_study(study, tmp_path, SHORT, anew=True))
+    assert len(list(candidates.glob("*/samples.npz"))) == 2
+    assert {path: path.read_bytes() for path in weights} == weights
+
+
 def test_the_pages_hold_every_row_and_link_the_parts(out: tuple[Path, StudyResult]) -> None:
     folder, _ = out
     page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()

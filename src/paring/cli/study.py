@@ -61,6 +61,9 @@ def study(
         str | None,
         typer.Option(help="text: a folder with a saved classifier and its tokenizer, or a name when online."),
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure the files that --out holds anew, where it was not quiet.")
+    ] = False,
     launcher: Annotated[
         str | None, typer.Option(help="Run this study as a batch job instead: sbatch, slurm (submitit) or local.")
     ] = None,
@@ -84,7 +87,7 @@ def study(
     bench = bench_of(engine, "cpu", threads, batch)
     if quick:
         bench = replace(bench, blocks=QUICK_BLOCKS, min_block_ms=QUICK_BLOCK_MS)
-    result = follow(run_study(made, folder, bench, command), quiet=as_json)
+    result = follow(run_study(made, folder, bench, command, anew=again), quiet=as_json)
     if as_json:
         console.print_json((folder / "results.json").read_text(encoding="utf-8"))
         return

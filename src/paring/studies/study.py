@@ -5,6 +5,7 @@ result = drain(run_study(mnist_study(quick=True), Path("out/mnist"), Bench()))
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -116,8 +117,11 @@ class StudyResult:
     sheets: Mapping[str, Sheet] = field(default_factory=dict)
 
 
-def run_study(study: Study, out: Path, bench: Bench, command: str = "") -> Generator[Told, None, StudyResult]:
-    """Runs every part in its own folder under `out` (whole candidates found there are kept), then writes the whole.
+def run_study(
+    study: Study, out: Path, bench: Bench, command: str = "", *, anew: bool = False
+) -> Generator[Told, None, StudyResult]:
+    """Runs every part in its own folder under `out`, then writes the whole. Whole candidates found there are kept;
+    `anew` measures them again, and looks at them again, without making them again.
 
     Writes results.json, report.html, report.md, and the tables and figures under latency_results/, other_figures/ and
     where the study's own sheets and charts say.
@@ -129,7 +133,9 @@ def run_study(study: Study, out: Path, bench: Bench, command: str = "") -> Gener
     for part in study.parts:
         task = yield from told(part.prepare(), lambda step, part=part: Told(part.name, step))  # type: ignore[misc]
         folder = open_run(out / part.name.replace(" ", "-"), task, bench.conditions())
-        run = runs[part.name] = yield from run_recipes(task, part.recipes, folder, bench, Budget(), command)
+        run = runs[part.name] = yield from run_recipes(task, part.recipes, folder, bench, Budget(), command, anew=anew)
+        if anew:
+            shutil.rmtree(folder.path / "looks", ignore_errors=True)
         judgement, looked = Judgement(task, run, folder, part.recipes, part.names), Looked()
         for name, look in part.looks.items():
             steps = kept(folder.path, name, judgement.by_name().values(), partial(look, judgement))
