@@ -153,3 +153,5 @@ def test_the_gap_is_the_same_each_time_from_a_shuffling_loader_and_none_without_
     assert torch.equal(torch.random.get_rng_state(), before)
     assert train_gap(Sign([]), gap_task(None), 0.5, 10) is None
     assert train_gap(Sign([]), replace(gap_task(None), train=[]), 0.5, 10) is None
+    unlabelled = replace(gap_task(batches(x, torch.full((40,), torch.nan), 10)), metric=rmse)
+    assert train_gap(Sign([]), unlabelled, 0.5, 10) is None

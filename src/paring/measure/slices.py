@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -75,7 +76,8 @@ def slice_drops(
 
 
 def train_gap(session: Session, task: Task, held_out: float, num_examples: int) -> float | None:
-    """How much better the metric is on training data than `held_out`; None without training data.
+    """How much better the metric is on training data than `held_out`; None without training data, or without its labels
+    (NaN).
 
     It reads as many training examples as there are held-out ones, so that the two cost the same.
     """
@@ -86,7 +88,8 @@ def train_gap(session: Session, task: Task, held_out: float, num_examples: int) 
     batches = _first(task.train, num_examples, task.seed)
     if not batches:
         return None
-    return task.metric.drop(task.metric(*file_outputs(session, batches)), held_out)
+    gap = task.metric.drop(task.metric(*file_outputs(session, batches)), held_out)
+    return gap if math.isfinite(gap) else None
 
 
 def _first(data: Batches, count: int, seed: int) -> list[Batch]:

@@ -187,9 +187,9 @@ def blended(members: Sequence[nn.Module], validation: Ratings) -> Ensemble:
 
 
 def _pairs(ratings: Ratings, count: int, seed: int) -> Any:
-    """Users and films drawn each as often as they occur in the ratings; the stars are nobody's: 0, and never read."""
+    """Users and films drawn each as often as they occur in the ratings; the stars are nobody's: NaN."""
     draw = torch.Generator().manual_seed(seed)
     sides = ratings.users, ratings.movies
     users, movies = (side[torch.randint(0, len(side), (count,), generator=draw)] for side in sides)
     users, movies = torch.cat([users, ratings.users]), torch.cat([movies, ratings.movies])
-    return batches((users, movies), torch.zeros(len(users)), 1024, shuffle=True)
+    return batches((users, movies), torch.full((len(users),), torch.nan), 1024, shuffle=True)
