@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install demo test browser check conformance deliver bench docs clean
+.PHONY: install demo test browser check conformance deliver bench docs notebooks clean
 install: $(STAMP)
 
 $(STAMP): constraints.txt pyproject.toml
@@ -41,6 +41,14 @@ bench: $(STAMP) # hours; each script keeps the rows it has, so stop and go on as
 
 docs: $(STAMP) # the guide as a site in out/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+NOTEBOOKS := out/notebooks
+KERNEL := {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+notebooks: $(STAMP) # the same pages as notebooks in out/notebooks, side by side, links among them included
+	rm -rf $(NOTEBOOKS) && mkdir -p $(NOTEBOOKS)
+	cp docs/*.md docs/*/*.md docs/*.py $(NOTEBOOKS)
+	cd $(NOTEBOOKS) && sed -i -E 's#\]\((\.\./)?([a-z]+/)?([a-z_-]+)\.md#](\3.ipynb#g; s#\]\(\.\./small_task#](small_task#g' *.md \
+		&& ../../$(BIN)/jupytext --quiet --to ipynb --update-metadata '$(KERNEL)' *.md && rm *.md
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""What the guide shows runs as it stands, page by page; its links and its names exist."""
+"""What the guide shows runs as it stands, page by page; its links, names and benchmark pages exist."""
 
 from __future__ import annotations
 
@@ -7,43 +7,51 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import jupytext
+import nbformat
 import pytest
-import torch
-import torch.nn.functional as F
-from torch import nn
 
-from paring import Task, batches
 from paring.catalog import OBJECTIVES, PASSES
-from paring.measure.metrics import accuracy
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+RUN = [page for page in PAGES if page.parent.name in ("guide", "engines")]
 FAMILIES = ("prune", "factorize", "quantize", "share", "distill", "student")
 
 
-def make_task() -> Task:
-    """What the pages call a task: a small net that has learned something."""
-    torch.manual_seed(0)
-    x = torch.randn(400, 20)
-    y = x.reshape(-1, 4, 5).sum(2).argmax(1)
-    net = nn.Sequential(nn.Linear(20, 48), nn.ReLU(), nn.Linear(48, 24), nn.ReLU(), nn.Linear(24, 4)).eval()
-    data = batches(x, y, 50)
-    return Task(
-        model=net, example_inputs=x[:2], train=batches(x, y, 50, shuffle=True), calibration=data, validation=data,
-        test=data, loss=F.cross_entropy, metric=accuracy,
-    )  # fmt: skip
+def blocks(page: Path) -> list[str]:
+    """The Python of a page, block by block."""
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name == "guide"], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
 def test_the_code_of_a_page_runs(
-    page: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
+    code = "\n".join(blocks(page))
     module = ModuleType("guide_page")
-    module.make_task = make_task  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.syspath_prepend(DOCS)  # where small_task.py lies
+    monkeypatch.chdir(tmp_path)
     exec(compile(code, page.name, "exec"), module.__dict__)
     assert capsys.readouterr().out.strip() or "print(" not in code
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_is_a_notebook_whose_cells_are_the_blocks_that_run(page: Path) -> None:
+    notebook = jupytext.read(page)
+    nbformat.validate(notebook)
+    there_and_back = nbformat.reads(nbformat.writes(notebook), as_version=4)
+    cells = [cell.source for cell in there_and_back.cells if cell.cell_type == "code"]
+    assert cells == [block.rstrip("\n") for block in blocks(page)]
+    assert re.findall(r"^```python\n(.*?)^```$", jupytext.writes(there_and_back, "md"), re.DOTALL | re.MULTILINE) == (
+        blocks(page)
+    )
+
+
+def test_notebooks_can_lie_side_by_side() -> None:
+    assert len({page.name for page in PAGES}) == len(PAGES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -58,6 +66,12 @@ def test_named_techniques_exist(page: Path) -> None:
     assert set(named) <= set(PASSES) | set(OBJECTIVES)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_pages_that_figures_come_from_exist(page: Path) -> None:
+    named = set(re.findall(r"benchmarks/\w+\.(?:md|py)", page.read_text(encoding="utf-8")))
+    assert [one for one in sorted(named) if not (ROOT / one).is_file()] == []
+
+
 def test_every_page_is_in_the_navigation() -> None:
-    navigation = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert [str(page.relative_to(DOCS)) for page in PAGES if str(page.relative_to(DOCS)) not in navigation] == []
