@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from paring.data.sst2 import sst2
 from paring.errors import SettingError, TaskError
 from paring.quantize.dynamic import Dynamic
 from paring.studies.encoder import pretrained_encoder, sized_task
+from paring.studies.profiles_look import profiles
 from paring.studies.study import Study, run_study
 from paring.studies.text import text_study
 from tests.runs import SHORT
@@ -51,9 +54,17 @@ def test_a_saved_roberta_takes_the_packaged_encoders_place(saved: Path, tmp_path
     inputs, _ = next(iter(task.validation))
     assert set(inputs) == {"input_ids", "attention_mask"}
     short = Study(
-        "text", study.title, study.about, (type(part)(part.name, part.prepare, part.recipes[:1], part.names),)
+        "text",
+        study.title,
+        study.about,
+        (replace(part, recipes=part.recipes[:1], looks={"profiles": partial(profiles, ("dynamic int8",))}),),
     )
     result = drain(run_study(short, tmp_path, SHORT))
+    lines = result.sheets["encoder operators"].rows
+    assert list(dict.fromkeys(line["name"] for line in lines)) == ["in PyTorch", "teacher", "dynamic int8"]
+    for name in ("in PyTorch", "teacher", "dynamic int8"):
+        assert sum(line["share"] for line in lines if line["name"] == name) == pytest.approx(100)
+    assert any("aten::" in line["kind"] for line in lines[:7])
     assert [row["name"] for row in result.rows] == ["teacher", "dynamic int8"]
     assert result.rows[1]["file_bytes"] < result.rows[0]["file_bytes"]
 

@@ -22,13 +22,15 @@ from paring.quantize.observers import Percentile
 from paring.quantize.static import Static
 from paring.student.shrink import Shrink
 from paring.studies.encoder import encoder_task, sized_task
+from paring.studies.profiles_look import profiles
 from paring.studies.study import Claim, Part, Study
 
 ABOUT = (
     "A six-layer encoder fine-tuned on SST-2: dynamic INT8 (on the CPU only, whose integer kernels the engines ship), "
     "pruning at 30, 60 and 90 %, heads, neurons and layers removed, a distilled student, and their combination. "
-    "Timed on one sentence of 128 tokens."
+    "Timed on one sentence of 128 tokens; operator profiles before and after."
 )
+PROFILED = ("dynamic int8", "static int8", "half the neurons", "distilled student, int8")
 SIZED = "RoBERTa-base size"
 SIZED_RECIPES = (Recipe((Dynamic(),), "dynamic int8"),)
 
@@ -42,7 +44,13 @@ def text_study(
     random weights is timed too.
     """
     size: dict[str, Any] = {"num_train": 1024, "num_dev": 300} if quick else {}
-    part = Part("encoder", partial(_prepared, data, model, seed, size), recipes(quick), {"baseline": "teacher"})
+    part = Part(
+        "encoder",
+        partial(_prepared, data, model, seed, size),
+        recipes(quick),
+        {"baseline": "teacher"},
+        {"profiles": partial(profiles, PROFILED)},
+    )
     sized = () if quick else (Part(SIZED, partial(_sized, data, seed), SIZED_RECIPES, {"baseline": "random weights"}),)
     return Study("text", "A sentiment encoder, compressed", ABOUT, (part, *sized), CLAIMS if sized else CLAIMS[1:])
 
