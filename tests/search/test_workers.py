@@ -39,16 +39,17 @@ task, out, budget = tiny_task(), Path(sys.argv[1]), Budget(max_metric_drop=1.0)
 folder = open_run(out, task, SHORT.conditions())
 work = Work(partial(load, sys.argv[3]), out, SHORT, budget)
 pool = partial(RayPool, "local", work, 2) if sys.argv[2] == "ray" else None
-ended = drain(search(task, folder, SHORT, budget, Effort(trials=4, max_epochs=0), pool=pool))
+effort = Effort(trials=4, max_epochs=0, trial_time_s=json.loads(sys.argv[4]))
+ended = drain(search(task, folder, SHORT, budget, effort, pool=pool))
 front = {one.name: [one.quality.metric, one.file_bytes] for one in ended.run.candidates}
 trials = sorted([one.hash, one.outcome] for one in ended.trials)
 print(json.dumps({"trials": trials, "files": front, "chosen": ended.run.chosen}))
 """
 
 
-def run(path: Path, how: str, marker: str = "") -> dict[str, object]:
+def run(path: Path, how: str, marker: str = "", trial_time_s: float | None = None) -> dict[str, object]:
     done = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(path / "out"), how, marker],
+        [sys.executable, "-c", DRIVER, str(path / "out"), how, marker, json.dumps(trial_time_s)],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -72,3 +73,9 @@ def test_a_worker_that_dies_loses_its_own_trial_alone(tmp_path: Path) -> None:
     outcomes = [outcome for _, outcome in found["trials"]]  # type: ignore[attr-defined]
     assert outcomes.count("crash") == 1 and len(outcomes) == 4
     assert found["chosen"]
+
+
+def test_a_trial_that_is_late_on_a_worker_is_a_timeout(tmp_path: Path) -> None:
+    serial = run(tmp_path / "serial", "serial", trial_time_s=1e-6)
+    assert run(tmp_path / "ray", "ray", trial_time_s=1e-6)["trials"] == serial["trials"]
+    assert [outcome for _, outcome in serial["trials"]] == ["timeout"] * 4  # type: ignore[attr-defined]

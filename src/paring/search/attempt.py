@@ -36,6 +36,12 @@ TIMING = "timing"  # how the judge's stage begins that reads the clock
 FAR_BEYOND = 5.0  # times the allowed drop, when the training is half done or over
 
 
+def check_trial_time(taken_s: float, limit_s: float | None) -> None:
+    """Raises TimeoutError if a trial under way for `taken_s` has used up its time; None is no limit."""
+    if limit_s is not None and taken_s > limit_s:
+        raise TimeoutError(f"the trial took longer than {limit_s:g} s")
+
+
 class HopelessError(ParingError, ValueError):
     """A candidate whose drop is so far beyond the budget that measuring it is a waste."""
 

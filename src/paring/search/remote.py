@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from paring.judge.bench import Bench
 from paring.judge.record import Judged, load_measurement
 from paring.recipe_io import parse_recipe, recipe_hash
 from paring.run import BASELINE
-from paring.search.attempt import Attempt
+from paring.search.attempt import Attempt, check_trial_time
 from paring.search.prefixes import Prefixes
 from paring.store import RunFolder, load_candidate
 
@@ -34,13 +35,18 @@ class Work:
     budget: Budget
 
 
-def run_one(work: Work, recipe_yaml: str, place: int) -> tuple[str, str]:
-    """(outcome, message) of one recipe; a whole candidate lies in the run folder then. Pinned to core `place`."""
+def run_one(work: Work, recipe_yaml: str, place: int, trial_time_s: float | None) -> tuple[str, str]:
+    """(outcome, message) of one recipe; a whole candidate lies in the run folder then. Pinned to core `place`.
+
+    A trial that runs for longer than `trial_time_s` ends between two steps as a timeout, as in the serial search.
+    """
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[place % len(cores)]})
     try:
         attempt = _attempt(work)
-        tried = drain(attempt.tried(parse_recipe(recipe_yaml)))
+        started = time.monotonic()
+        timed = replace(attempt, check=lambda: check_trial_time(time.monotonic() - started, trial_time_s))
+        tried = drain(timed.tried(parse_recipe(recipe_yaml)))
     finally:
         os.sched_setaffinity(0, set(cores))
     return tried.outcome, tried.message

@@ -21,7 +21,7 @@ from paring.judge.record import Judged, load_measurement
 from paring.recipe_io import parse_recipe, recipe_hash, to_yaml
 from paring.report.results import Run, row
 from paring.run import BASELINE, Told, concluded, judged_by_file
-from paring.search.attempt import Attempt, Tried
+from paring.search.attempt import Attempt, Tried, check_trial_time
 from paring.search.draws import Recorded
 from paring.search.goal import Goal, chosen, failed_value, value_of
 from paring.search.page import write_page
@@ -129,8 +129,8 @@ class Pool(Protocol):
 
     size: int
 
-    def submit(self, recipe: Recipe) -> object:
-        """Starts a trial."""
+    def submit(self, recipe: Recipe, trial_time_s: float | None) -> object:
+        """Starts a trial that ends as a timeout once it has run for longer than `trial_time_s`."""
 
     def wait(self, handles: list[object]) -> list[object]:
         """Those that have ended; none after a second or so."""
@@ -185,8 +185,7 @@ class _State:
             raise TimeoutError("stopped from outside")
         if effort.time_s is not None and now - self.started > effort.time_s:
             raise TimeoutError("the time is up")
-        if effort.trial_time_s is not None and now - self.trial_started > effort.trial_time_s:
-            raise TimeoutError(f"the trial took longer than {effort.trial_time_s:g} s")
+        check_trial_time(now - self.trial_started, effort.trial_time_s)
 
     def over(self) -> str:
         """Why the search ends now, or nothing."""
@@ -222,7 +221,8 @@ class _State:
                 if draw is None:
                     why = "everything tried"
                     break
-                flying[pool.submit(draw.recipe)] = number, draw, self.effort.clock()
+                handle = pool.submit(draw.recipe, self.effort.trial_time_s)
+                flying[handle] = number, draw, self.effort.clock()
                 number += 1
             if not flying or why in ("stopped", "time"):
                 pool.cancel(list(flying))

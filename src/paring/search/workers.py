@@ -26,10 +26,10 @@ class RayPool:
         self._run = self._ray.remote(num_cpus=1, max_retries=0)(run_one)
         self._places: dict[object, int] = {}
 
-    def submit(self, recipe: Recipe) -> object:
-        """Starts a trial."""
+    def submit(self, recipe: Recipe, trial_time_s: float | None) -> object:
+        """Starts a trial; its time runs from when a worker begins it."""
         place = min(set(range(self.size)) - set(self._places.values()))
-        handle = self._run.remote(self._work, to_yaml(recipe), place)
+        handle = self._run.remote(self._work, to_yaml(recipe), place, trial_time_s)
         self._places[handle] = place
         return handle
 
