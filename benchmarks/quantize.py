@@ -22,6 +22,7 @@ from kept import Kept, commit
 from quantize_clock import timed
 from quantize_files import Peer, answers_judged, file_bytes, folder_of, judged, our_file, weight_bytes
 from quantize_page import page
+from quantize_reasons import reason
 from quantize_rows import ours, peers
 from quantize_tasks import SUBJECTS, Subject, given_to_peers
 
@@ -40,7 +41,7 @@ def row_of_ours(name: str, subject: Subject, passes: tuple[Pass, ...]) -> dict[s
     try:
         path, said = our_file(name, subject, folder, passes)
     except ParityError as error:
-        return {"refused": str(error)}
+        return {"refused": reason(error)}
     return _row(path, subject, folder) | said
 
 
@@ -50,7 +51,7 @@ def row_of_peer(name: str, subject: Subject, peer: Peer) -> dict[str, Any]:
     try:
         path, said = peer.made(folder, name)
     except (EngineError, subprocess.TimeoutExpired) as error:
-        return {"refused": str(error)}
+        return {"refused": reason(error)}
     return _row(path, subject, folder) | said
 
 

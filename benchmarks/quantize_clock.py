@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from quantize_files import TARGETS, folder_of, opened
+from quantize_reasons import reason
 from quantize_rows import OURS, ours, peers
 from quantize_tasks import SUBJECTS, Subject
 
@@ -58,7 +59,7 @@ def clocked(name: str, engine: str, rows: Mapping[str, Any]) -> dict[str, Any]:
             try:
                 _call(path, target, subject)
             except EngineError as error:
-                refused[key] = str(error)
+                refused[key] = reason(error)
                 continue
             openers[key] = partial(_call, path, target, subject)
             if label == FP32 and target.precision == "fp32":

@@ -15,6 +15,7 @@ import onnx
 import torch
 from kept import PEERS
 from onnx import numpy_helper
+from quantize_reasons import reason
 from quantize_tasks import HOME, OUT, Subject
 from torch import Tensor
 
@@ -131,7 +132,7 @@ def judged(path: Path, subject: Subject, folder: Path, targets: tuple[Target, ..
                 {"target": str(target)} | {split: _drop(session, subject.task, folder, split) for split in SPLITS}
             )
         except (EngineError, ParityError) as error:
-            rows.append({"target": str(target), "refused": str(error)})
+            rows.append({"target": str(target), "refused": reason(error)})
     return rows
 
 
