@@ -36,11 +36,11 @@ def test_sbatch_gets_a_readable_script_that_runs(home: Path, monkeypatch: pytest
     stub.write_text('#!/bin/sh\ncp "$1" submitted.sh\necho "Submitted batch job 42"\n')
     stub.chmod(0o755)
     monkeypatch.setenv("PATH", f"{stub.parent}{os.pathsep}{os.environ['PATH']}")
-    done = paring_in(home, *SEARCH, "--launcher", "sbatch")
+    done = paring_in(home, *SEARCH, "--ray", "local", "--workers", "3", "--threads", "2", "--launcher", "sbatch")
     assert done.code == 0, done.err
     assert "as job 42" in done.out and not (home / "out").exists()
     text = (home / "submitted.sh").read_text()
-    assert "#SBATCH --cpus-per-task=1" in text and "--launcher" not in text and "-m paring search" in text
+    assert "#SBATCH --cpus-per-task=6" in text and "--launcher" not in text and "-m paring search" in text
     assert subprocess.run(["bash", "-n", str(home / "submitted.sh")]).returncode == 0
 
 

@@ -5,9 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from paring import Budget
+from paring.engines import usable_cores
+from paring.errors import SettingError
+from paring.search import workers
+from paring.search.remote import Work
+from tests.runs import SHORT, tiny_task
 
 pytest.importorskip("ray", reason="Ray is not installed")
 
@@ -79,3 +88,42 @@ def test_a_trial_that_is_late_on_a_worker_is_a_timeout(tmp_path: Path) -> None:
     serial = run(tmp_path / "serial", "serial", trial_time_s=1e-6)
     assert run(tmp_path / "ray", "ray", trial_time_s=1e-6)["trials"] == serial["trials"]
     assert [outcome for _, outcome in serial["trials"]] == ["timeout"] * 4  # type: ignore[attr-defined]
+
+
+THREADS = """
+import json, os, sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from paring import Budget, Recipe
+from paring.search.remote import Work
+from paring.search.workers import RayPool
+from tests.runs import SHORT
+
+def load(seen):
+    import ray
+    asked = ray.get_runtime_context().get_assigned_resources()["CPU"]
+    seen.write_text(json.dumps([asked, len(os.sched_getaffinity(0))]))
+    raise RuntimeError("seen")
+
+seen = Path(sys.argv[1])
+pool = RayPool("local", Work(partial(load, seen), seen.parent, replace(SHORT, threads=2), Budget()), 1)
+handle = pool.submit(Recipe(), None)
+while not pool.wait([handle]):
+    pass
+pool.cancel([])
+"""
+
+
+def test_a_trial_of_two_threads_has_two_cpus_and_two_cores(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", THREADS, str(tmp_path / "seen")]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "seen").read_text()) == [2, min(2, len(usable_cores()))]
+
+
+def test_threads_that_no_node_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [{"Alive": True, "Resources": {"CPU": 2.0}}, {"Alive": False, "Resources": {"CPU": 64.0}}]
+    monkeypatch.setattr(workers, "join", lambda *_: SimpleNamespace(nodes=lambda: nodes))
+    with pytest.raises(SettingError, match=r"--threads 4: .* the largest node has 2"):
+        workers.RayPool("auto", Work(tiny_task, tmp_path, replace(SHORT, threads=4), Budget()))

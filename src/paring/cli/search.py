@@ -67,7 +67,9 @@ def search(
     ray: Annotated[
         str | None, typer.Option(help="Run trials on a Ray cluster: its address, or local to start one here.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Trials at once with --ray; else one a core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Trials at once with --ray; else as many as the cores hold.")
+    ] = None,
     launcher: Annotated[
         str | None, typer.Option(help="Run this search as a batch job instead: sbatch, slurm (submitit) or local.")
     ] = None,
@@ -89,7 +91,7 @@ def search(
     if launcher is not None:
         from paring.cli.launch import launch
 
-        console.print(launch(launcher, sys.argv[1:], out, threads=max(threads, workers or 1)), soft_wrap=True)
+        console.print(launch(launcher, sys.argv[1:], out, threads=threads * (workers or 1)), soft_wrap=True)
         return
     recipes = [read_recipe(path) for path in recipe or ()]
     time_s = None if time is None else number_of(time, "--time", SECONDS)

@@ -1,13 +1,9 @@
-"""One trial in a process of its own, on a core of its own: what a worker does."""
+"""One trial in a process of its own, on cores of its own: what a worker does."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -18,9 +14,11 @@ from paring.core.task import Task
 from paring.engines import usable_cores
 from paring.judge.bench import Bench
 from paring.judge.record import Judged, load_measurement
+from paring.measure.steady import pinned
 from paring.recipe_io import parse_recipe, recipe_hash
 from paring.run import BASELINE
 from paring.search.attempt import Attempt, check_trial_time
+from paring.search.locks import alone_on_this_machine, cores_of_own
 from paring.search.prefixes import Prefixes
 from paring.store import RunFolder, load_candidate
 
@@ -35,38 +33,24 @@ class Work:
     budget: Budget
 
 
-def run_one(work: Work, recipe_yaml: str, place: int, trial_time_s: float | None) -> tuple[str, str]:
-    """(outcome, message) of one recipe; a whole candidate lies in the run folder then. Pinned to core `place`.
+def run_one(work: Work, recipe_yaml: str, trial_time_s: float | None) -> tuple[str, str]:
+    """(outcome, message) of one recipe; a whole candidate lies in the run folder then.
 
-    A trial that runs for longer than `trial_time_s` ends between two steps as a timeout, as in the serial search.
+    Every thread of the process is pinned to as many cores as the bench has threads, and no other trial of this user
+    runs on them meanwhile; on a machine with fewer cores, to all of them. A trial waits until they are free. One that
+    then runs for longer than `trial_time_s` ends between two steps as a timeout, as in the serial search.
     """
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[place % len(cores)]})
-    try:
+    with cores_of_own(work.bench.threads) as cores, pinned(cores):
         attempt = _attempt(work)
         started = time.monotonic()
         timed = replace(attempt, check=lambda: check_trial_time(time.monotonic() - started, trial_time_s))
         tried = drain(timed.tried(parse_recipe(recipe_yaml)))
-    finally:
-        os.sched_setaffinity(0, set(cores))
     return tried.outcome, tried.message
 
 
-@contextmanager
-def alone_on_this_machine() -> Iterator[None]:
-    """Held by one process of this user at a time: whoever reads the clock."""
-    path = Path(tempfile.gettempdir()) / f"paring-timing-{os.getuid()}.lock"
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(lock, fcntl.LOCK_UN)
-
-
-def num_workers() -> int:
-    """A worker a usable core."""
-    return len(usable_cores())
+def num_workers(threads: int) -> int:
+    """As many as this machine has usable cores for, each with `threads` of them; at least one."""
+    return max(1, len(usable_cores()) // threads)
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import Any
 
 from paring.core.cluster import join
 from paring.core.recipe import Recipe
+from paring.errors import SettingError
 from paring.judge.record import Judged
 from paring.recipe_io import recipe_hash, to_yaml
 from paring.search.attempt import Tried
@@ -14,23 +15,26 @@ from paring.search.remote import Work, num_workers, run_one
 
 
 class RayPool:
-    """A Ray cluster at `address` ("local" starts one here), `size` trials at once, each on a core of its own.
+    """A Ray cluster at `address` ("local" starts one here), `size` trials at once, each on cores of its own.
 
+    A trial asks Ray for as many CPUs as the bench has threads; which cores these are, the worker sees to (`run_one`).
     A worker that dies loses its own trial; nothing is retried.
+    Raises: MissingError without Ray; SettingError if no node has as many CPUs as a trial asks for.
     """
 
     def __init__(self, address: str, work: Work, size: int | None = None) -> None:
         self._work = work
-        self.size = size or num_workers()
-        self._ray = join(address, self.size)
-        self._run = self._ray.remote(num_cpus=1, max_retries=0)(run_one)
-        self._places: dict[object, int] = {}
+        threads = work.bench.threads
+        self.size = size or num_workers(threads)
+        self._ray = join(address, self.size * threads)
+        most = max(node["Resources"].get("CPU", 0) for node in self._ray.nodes() if node["Alive"])
+        if most < threads:
+            raise SettingError(f"--threads {threads}: a trial needs so many CPUs, and the largest node has {most:g}.")
+        self._run = self._ray.remote(num_cpus=threads, max_retries=0)(run_one)
 
     def submit(self, recipe: Recipe, trial_time_s: float | None) -> object:
         """Starts a trial; its time runs from when a worker begins it."""
-        place = min(set(range(self.size)) - set(self._places.values()))
-        handle = self._run.remote(self._work, to_yaml(recipe), place, trial_time_s)
-        self._places[handle] = place
+        handle: object = self._run.remote(self._work, to_yaml(recipe), trial_time_s)
         return handle
 
     def wait(self, handles: list[Any]) -> list[object]:
@@ -40,7 +44,6 @@ class RayPool:
 
     def result(self, handle: Any, load: Callable[[str], Judged], recipe: Recipe) -> Tried:
         """What came of it; a worker that died is a crash, or out of memory where Ray says so."""
-        self._places.pop(handle, None)
         try:
             outcome, message = self._ray.get(handle)
         except self._ray.exceptions.OutOfMemoryError as error:
