@@ -25,17 +25,24 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def slurm_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stub SLURM first in PATH: what is submitted lies in `submitted.sh`."""
+    stubs = home / "bin"
+    stubs.mkdir()
+    (stubs / "sbatch").write_text('#!/bin/sh\ncp "$1" submitted.sh\necho "Submitted batch job 42"\n')
+    (stubs / "srun").write_text("#!/bin/sh\n")
+    for stub in stubs.iterdir():
+        stub.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stubs}{os.pathsep}{os.environ['PATH']}")
+
+
 def test_the_launcher_is_taken_out() -> None:
     argv = ["search", "t.py:t", "--launcher", "slurm", "--launcher=sbatch", "--out", "o"]
     assert without_launcher(argv) == ["search", "t.py:t", "--out", "o"]
 
 
 def test_sbatch_gets_a_readable_script_that_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stub = home / "bin" / "sbatch"
-    stub.parent.mkdir()
-    stub.write_text('#!/bin/sh\ncp "$1" submitted.sh\necho "Submitted batch job 42"\n')
-    stub.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{stub.parent}{os.pathsep}{os.environ['PATH']}")
+    slurm_in(home, monkeypatch)
     done = paring_in(home, *SEARCH, "--ray", "local", "--workers", "3", "--threads", "2", "--launcher", "sbatch")
     assert done.code == 0, done.err
     assert "as job 42" in done.out and not (home / "out").exists()
@@ -49,6 +56,15 @@ def test_a_missing_sbatch_is_one_line(home: Path, monkeypatch: pytest.MonkeyPatc
     done = paring_in(home, *SEARCH, "--launcher", "sbatch")
     assert done.code == 2 and "there is no sbatch here" in done.only_line
     assert "did you mean 'slurm'" in paring_in(home, *SEARCH, "--launcher", "slrm").only_line
+
+
+@pytest.mark.parametrize("launcher", ["sbatch", "slurm"])
+def test_a_job_has_its_node_alone(launcher: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm_in(home, monkeypatch)
+    done = paring_in(home, *SEARCH, "--launcher", launcher)
+    assert done.code == 0 and "job 42" in done.out, done.err
+    asked = (home / "submitted.sh").read_text().splitlines()
+    assert "#SBATCH --exclusive" in asked and "#SBATCH --cpus-per-task=1" in asked
 
 
 def test_submitit_runs_it_here(home: Path) -> None:

@@ -19,7 +19,8 @@ HOURS = 24
 def launch(launcher: str, argv: Sequence[str], out: Path, *, threads: int) -> str:
     """Submits `paring ARGV` without its --launcher; returns a sentence on what was submitted.
 
-    "slurm" and "local" go through submitit, whose local executor runs the job on this machine.
+    "slurm" and "local" go through submitit, whose local executor runs the job on this machine. On SLURM the job has
+    its node alone, since other jobs there would be in its timings.
     Raises: UnknownNameError; EngineError where sbatch or submitit is missing or refuses the job.
     """
     if launcher not in LAUNCHERS:
@@ -77,7 +78,7 @@ def _submitit(cluster: str, command: list[str], out: Path, threads: int) -> str:
     logs = out.with_name(f"{out.name}-jobs").resolve()
     try:
         executor = submitit.AutoExecutor(folder=logs, cluster=cluster)
-        executor.update_parameters(timeout_min=60 * HOURS, cpus_per_task=threads, name="paring")
+        executor.update_parameters(timeout_min=60 * HOURS, cpus_per_task=threads, name="paring", slurm_exclusive=True)
         job = executor.submit(submitit.helpers.CommandFunction(command, cwd=Path.cwd()))
     except (RuntimeError, OSError, submitit.core.utils.FailedJobError) as error:
         raise EngineError(f"--launcher {cluster}: {' '.join(str(error).split())}") from error
