@@ -16,6 +16,7 @@ from google.protobuf import text_format
 from paring.artifacts.manifest import verify_artifact, write_manifest
 from paring.core.target import Target
 from paring.engines import open_session
+from paring.engines.openvino import open_openvino, settings
 from tests.cli.calls import Call, paring_in
 from tests.serve.models import W, X, artifact, lookup
 
@@ -74,6 +75,23 @@ def test_openvino_loads_what_the_model_server_is_told(tmp_path: Path) -> None:
     import openvino
 
     openvino.Core().compile_model(str(file), "CPU", told["plugin_config"])  # refuses a key or value it does not know
+
+
+def test_the_model_server_runs_the_measured_target(tmp_path: Path) -> None:
+    import openvino
+
+    artifact(tmp_path / "small")
+    target = {"engine": "openvino", "precision": "fp32", "threads": 2}
+    write_manifest(tmp_path / "small", recipe="passes: []", edits=[], machine={}, target=target, measurement=target)
+    assert paring_in(tmp_path, "deploy", "small", "--to", "ovms", "--out", "there").code == 0
+    (entry,) = json.loads((tmp_path / "there/config.json").read_text())["model_config_list"]
+    told = entry["config"]["plugin_config"]
+    assert all(isinstance(value, str) for value in told.values())
+    file, measured = tmp_path / "small/model.onnx", Target("openvino", threads=2)
+    served = openvino.Core().compile_model(str(file), "CPU", told)
+    session = open_openvino(file, measured, exact=False, static=None)
+    assert told.keys() == settings(measured, exact=False).keys()
+    assert {key: served.get_property(key) for key in told} == {key: session.native.get_property(key) for key in told}
 
 
 def test_docker_holds_the_artifact_whole_and_no_torch(tmp_path: Path) -> None:
