@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -25,9 +25,12 @@ from paring.store import RunFolder, load_candidate
 
 @dataclass(frozen=True)
 class Work:
-    """What every trial of a search shares. `load` gives the task; it is called once a worker."""
+    """What every trial of a search shares. `load` gives the task; it is called once a worker.
 
-    load: Callable[[], Task]
+    Works of one folder are equal though `load` is another copy each time it travels to a worker.
+    """
+
+    load: Callable[[], Task] = field(compare=False)
     folder: Path
     bench: Bench
     budget: Budget
