@@ -16,6 +16,7 @@ from paring.artifacts.verify import check_parity, compare, relative_error, toler
 from paring.core.target import EngineName, Target
 from paring.engines import has_vnni, open_session
 from paring.errors import ParityError
+from paring.graph.weight_only import DynamicLinear
 from tests.artifacts.conftest import CASES, Exported
 
 ENGINES: tuple[EngineName, ...] = ("onnxruntime", "openvino")
@@ -92,3 +93,5 @@ def test_a_deep_net_may_round_to_the_other_side_in_more_places() -> None:
         return nn.Sequential(*layers)
 
     assert [tolerance_of(net(n)) for n in (0, 1, 16, 64)] == pytest.approx([1e-4, 0.02, 0.02, 0.04])
+    dynamic = nn.Sequential(*(DynamicLinear(nn.Linear(2, 2), 127) for _ in range(64)))  # they round as it comes
+    assert tolerance_of(dynamic) == pytest.approx(0.04)

@@ -14,7 +14,7 @@ from torch import nn
 from paring.core.task import Task
 from paring.engines.protocol import Session
 from paring.errors import ParityError
-from paring.graph.quantized import has_quantizer
+from paring.graph.quantized import rounds_activations
 from paring.measure.quality import file_inputs
 
 FLOAT_TOLERANCE = 1e-4  # rounding of fp32 sums in another order
@@ -80,7 +80,7 @@ def tolerance_of(model: nn.Module) -> float:
     What falls to the other side of a border does so in each layer on its own, so that the error grows with the square
     root of their number: 0.02 up to 16 layers that round, 0.043 for the 74 of a RoBERTa-base.
     """
-    num_rounding = sum(has_quantizer(module) for module in model.modules())
+    num_rounding = sum(rounds_activations(module) for module in model.modules())
     if num_rounding == 0:
         return FLOAT_TOLERANCE
     return QUANTIZED_TOLERANCE * math.sqrt(max(1.0, num_rounding / FEW_LAYERS))

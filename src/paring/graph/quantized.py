@@ -150,6 +150,11 @@ def has_quantizer(module: nn.Module) -> bool:
     return any(name in module._buffers for name in ("input_scale", "output_scale", OPERAND_SCALE))
 
 
+def rounds_activations(module: nn.Module) -> bool:
+    """Whether `module` rounds numbers that depend on the input: by a quantizer, or as they come."""
+    return has_quantizer(module) or isinstance(module, DynamicLinear)
+
+
 def set_quantizer(module: nn.Module, side: Side, scale: float, zero_point: int) -> None:
     """Puts the numbers of an attached quantizer in."""
     module.get_buffer(f"{side}_scale").fill_(scale)
