@@ -99,7 +99,7 @@ def _wide(image: Any, name: str, side: int, training: Training) -> Generator[Pro
 
 def _taught(cnn: Any, side: int) -> Generator[Progress, None, Task]:
     task: Task = yield from cnn()
-    return replace(task, students={"fc": partial(mlp, (side * side, 64, 32, 10))})
+    return replace(task, students={"fc": partial(mlp, (side * side, 128, 64, 10))})
 
 
 def _seeded(make: Any) -> nn.Module:
@@ -114,7 +114,7 @@ def _on_the_teacher(quick: bool) -> tuple[Recipe, ...]:
     recovery = Finetune(epochs=1 if quick else 2, learning_rate=1e-3, objective=taught)
     few, quarter = 1 if quick else 2, Channels(pruning_ratio=0.75, importance="obs")
     half = replace(quarter, pruning_ratio=0.5)
-    paid = EntropyQat(pressure=0.02, epochs=1 if quick else 4, learning_rate=2e-3, objective=taught, bias_bits=5)
+    paid = EntropyQat(pressure=0.06, epochs=1 if quick else 4, learning_rate=2e-3, objective=taught, bias_bits=5)
     return (
         Recipe((Static(),), "int8"),
         Recipe((Static(num_bits=4),), "int4 weights, after training"),
@@ -130,7 +130,7 @@ def _on_the_teacher(quick: bool) -> tuple[Recipe, ...]:
 
 
 def _students(quick: bool) -> tuple[Recipe, ...]:
-    epochs = 2 if quick else 3
+    epochs = 2 if quick else 10
     alone = Finetune(epochs=epochs, learning_rate=2e-3)
     taught = replace(alone, objective=Response(temperature=4.0, alpha=0.9))
     return (
