@@ -79,7 +79,9 @@ def fill(final: Path, error: BaseException) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("no"), KeyboardInterrupt(), SystemExit(1)], ids=lambda e: type(e).__name__
+    "error",
+    [ValueError("no"), KeyboardInterrupt(), SystemExit(1), TimeoutError("time is up")],
+    ids=lambda e: type(e).__name__,
 )
 def test_whole_folder_leaves_nothing_when_its_block_fails(tmp_path: Path, error: BaseException) -> None:
     with pytest.raises(type(error)):

@@ -147,6 +147,8 @@ def whole_folder(final: Path) -> Iterator[Path]:
             shutil.rmtree(final)
         partial.rename(final)
         _sync(final.parent)
+    except TimeoutError:  # an OSError, but of whoever set the time
+        raise
     except OSError as error:
         raise _cannot_write(final, error) from error
     finally:

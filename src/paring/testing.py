@@ -89,7 +89,7 @@ def _first_rows(task: Task, count: int) -> Batch:
     inputs, target = next(iter(task.calibration))
     if isinstance(inputs, torch.Tensor):
         return inputs[:count], target[:count]
-    if isinstance(inputs, tuple):
+    if isinstance(inputs, tuple | list):
         return tuple(value[:count] for value in inputs), target[:count]
     return {name: value[:count] for name, value in inputs.items()}, target[:count]
 

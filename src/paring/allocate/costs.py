@@ -63,7 +63,7 @@ def sized_inputs(task: Task, batch_size: int) -> Inputs:
     rows = {name: tensor[torch.arange(batch_size) % len(tensor)] for name, tensor in tensors_of(inputs).items()}
     if isinstance(inputs, Tensor):
         return rows["inputs"]
-    if isinstance(inputs, tuple):
+    if isinstance(inputs, tuple | list):
         return tuple(rows.get(f"inputs[{place}]", value) for place, value in enumerate(inputs))
     return {name: rows.get(name, value) for name, value in inputs.items()}
 

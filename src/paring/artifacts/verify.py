@@ -60,7 +60,7 @@ def compare(
             largest = float(np.abs(got.astype(np.float64) - expected.astype(np.float64)).max())
             raise ParityError(
                 f"{where}: batch {number}: its outputs differ from the model's by {error:.2g} relative (root mean "
-                f"square; {tolerance:.2g} allowed), by at most {largest:.3g}. The file was not kept."
+                f"square; {tolerance:.2g} allowed), by at most {largest:.3g}."
             )
         worst = max(worst, error)
     return worst

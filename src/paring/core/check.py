@@ -45,7 +45,7 @@ def check_batches(data: Batches, split: str) -> tuple[Inputs, Any]:
         where = f"{split}: the first batch" if number == 1 else f"{split}: batch {number}"
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             got = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else type(batch).__name__
-            raise BatchError(f"{where} is {got}; it must be (inputs, target), inputs a tensor, tuple or dict.")
+            raise BatchError(f"{where} is {got}; it must be (inputs, target), inputs a tensor, tuple, list or dict.")
         inputs, target = batch
         check_finite(inputs, where)
         first = first or (inputs, target)
@@ -56,9 +56,11 @@ def check_batches(data: Batches, split: str) -> tuple[Inputs, Any]:
 
 def check_finite(inputs: Inputs, where: str) -> None:
     """Raises BatchError if an input tensor holds NaN or infinity, or there is none."""
-    named = tensors_of(inputs) if isinstance(inputs, Tensor | tuple | dict) or hasattr(inputs, "items") else {}
+    named = tensors_of(inputs) if isinstance(inputs, Tensor | tuple | list | dict) or hasattr(inputs, "items") else {}
     if not named:
-        raise BatchError(f"{where}: inputs is {type(inputs).__name__} without a tensor; give a tensor, tuple or dict.")
+        raise BatchError(
+            f"{where}: inputs is {type(inputs).__name__} without a tensor; give a tensor, tuple, list or dict."
+        )
     for name, tensor in named.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise BatchError(f"{where}: {name} holds NaN or infinity. Clean the data, or drop those rows.")

@@ -13,7 +13,7 @@ from paring.core.metric import Metric
 from paring.core.scratch import Scratch
 from paring.errors import ForwardError, TaskError
 
-Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
+Inputs = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
 Batch = tuple[Inputs, Any]
 Batches = Iterable[Batch]
 
@@ -34,10 +34,10 @@ def pick_output(answer: Any) -> Tensor:
 
 
 def call(model: nn.Module, inputs: Inputs) -> Any:
-    """`model` on one batch's inputs: a dict becomes keyword arguments, a tuple positional ones."""
+    """`model` on one batch's inputs: a dict becomes keyword arguments, a tuple or list positional ones."""
     if isinstance(inputs, Mapping):
         return model(**inputs)
-    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+    return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
 
 
 def tensors_of(inputs: Inputs) -> dict[str, Tensor]:
@@ -57,7 +57,7 @@ def batch_size_of(inputs: Inputs) -> int:
 class Task:
     """A trained `model` (never modified; also the default teacher) with everything needed to judge a smaller one.
 
-    A batch is `(inputs, target)`, `inputs` a tensor, a tuple or a dict of tensors, the batch along dimension 0. Data
+    A batch is `(inputs, target)`, `inputs` a tensor or a tuple, list or dict of them, the batch along dimension 0. Data
     sets are iterated several times, so a DataLoader or a list fits and a generator does not. Selection sees
     `validation`; the headline figure comes once from `test`; statistics come from `calibration`. `students` are
     factories of smaller nets by name; `teachers` are nets that teach beside `model`. `dynamic_dims` are the dimensions

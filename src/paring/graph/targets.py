@@ -11,6 +11,8 @@ from paring.core.recipe import Pass
 from paring.errors import LayerError, NothingToDoError
 from paring.graph.sites import layers_of, opaque_parent, sharers
 
+HEAVY = (nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.RNNBase)
+
 
 def targets(
     step: Pass, model: nn.Module, kinds: tuple[type[nn.Module], ...], *, shared: bool = False
@@ -27,6 +29,7 @@ def targets(
         names = ", ".join(kind.__name__ for kind in kinds)
         chosen = f"include={list(step.include)}, exclude={list(step.exclude)}"
         raise NothingToDoError(f"{step.name}: {chosen} selects no {names} layer. Widen the patterns or drop the step.")
+    yield from _passed_over(step, model, kinds)
     tied = {} if shared else sharers(model)
     for name, module in found:
         reason = None
@@ -38,6 +41,14 @@ def targets(
             yield name, module
         else:
             yield step.decline(name, reason)
+
+
+def _passed_over(step: Pass, model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> Iterator[Declined]:
+    """Layers full of weights that no pattern leaves out and that this pass does not treat, so that a report says so."""
+    allowed = ", ".join(kind.__name__ for kind in kinds)
+    for name, module in model.named_modules():
+        if isinstance(module, HEAVY) and type(module) not in kinds and step.selects(name):
+            yield Declined(name, f"it is a {type(module).__name__}, and {step.name} treats {allowed}")
 
 
 def _refuse_other_kinds(step: Pass, model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:

@@ -100,7 +100,7 @@ def export_arguments(inputs: Inputs, dims: tuple[int, ...]) -> tuple[tuple[Any, 
     """(args, kwargs) of one call, each of `dims` at least 2 long: `torch.export` fixes sizes 0 and 1 for good."""
     if isinstance(inputs, Mapping):
         return (), {name: _at_least_two(value, dims) for name, value in inputs.items()}
-    values = inputs if isinstance(inputs, tuple) else (inputs,)
+    values = inputs if isinstance(inputs, tuple | list) else (inputs,)
     return tuple(_at_least_two(value, dims) for value in values), {}
 
 

@@ -64,7 +64,7 @@ def timed_inputs(task: Task, batch_size: int) -> Inputs:
     sized = {name: _rows(tensor, batch_size) for name, tensor in tensors_of(inputs).items()}
     if isinstance(inputs, Tensor):
         return sized["inputs"]
-    if isinstance(inputs, tuple):
+    if isinstance(inputs, tuple | list):
         return tuple(sized.get(f"inputs[{i}]", value) for i, value in enumerate(inputs))
     return {name: sized.get(name, value) for name, value in inputs.items()}
 

@@ -153,7 +153,7 @@ def _parity(path: Path, model: nn.Module, task: Task, bench: Bench) -> tuple[dic
         except (EngineError, ParityError) as error:
             refused[str(target)] = str(error)
     if not errors:
-        raise ParityError(next(iter(refused.values())))
+        raise ParityError(f"{next(iter(refused.values()))} The file was not kept.")
     return errors, refused
 
 

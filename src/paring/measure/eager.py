@@ -55,7 +55,7 @@ class EagerSession:
         example = self.example_inputs
         if isinstance(example, Tensor):
             return tensors["inputs"]
-        if isinstance(example, tuple):
+        if isinstance(example, tuple | list):
             return tuple(tensors.get(f"inputs[{index}]", value) for index, value in enumerate(example))
         return {name: tensors.get(name, value) for name, value in example.items()}
 

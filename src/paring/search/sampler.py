@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from paring.errors import MissingError
 from paring.search.draws import Choices
 
 
@@ -27,7 +28,10 @@ class Sampler:
     """
 
     def __init__(self, seed: int) -> None:
-        import optuna
+        try:
+            import optuna
+        except ImportError:
+            raise MissingError("paring search: Optuna is not installed. Run: pip install 'paring[search]'") from None
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna = optuna

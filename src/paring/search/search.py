@@ -163,12 +163,15 @@ class _State:
     def opened(
         cls, task: Task, folder: RunFolder, bench: Bench, budget: Budget, effort: Effort
     ) -> Generator[Told, None, _State]:
-        started = effort.clock()
+        started, sampler = (
+            effort.clock(),
+            Sampler(task.seed),
+        )  # what is not installed is said before anything is measured
         baseline = yield from judged_by_file(task, BASELINE, folder, bench, None)
         prefixes = Prefixes(folder.path / "prefixes")
         attempt = Attempt(task, folder, bench, budget, baseline, prefixes)
         space = space_for(task, baseline.measurement.target, max_epochs=effort.max_epochs)
-        log, sampler = Log(folder.path), Sampler(task.seed)
+        log = Log(folder.path)
         state = cls(task, folder, budget, effort, space, baseline, log, sampler, attempt, {}, started)
         state.attempt = replace(attempt, check=state.check)
         for trial in log.trials:
