@@ -163,10 +163,8 @@ class _State:
     def opened(
         cls, task: Task, folder: RunFolder, bench: Bench, budget: Budget, effort: Effort
     ) -> Generator[Told, None, _State]:
-        started, sampler = (
-            effort.clock(),
-            Sampler(task.seed),
-        )  # what is not installed is said before anything is measured
+        started = effort.clock()
+        sampler = Sampler(task.seed)  # before the baseline: what is not installed is said at once
         baseline = yield from judged_by_file(task, BASELINE, folder, bench, None)
         prefixes = Prefixes(folder.path / "prefixes")
         attempt = Attempt(task, folder, bench, budget, baseline, prefixes)
