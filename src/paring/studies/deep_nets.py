@@ -27,7 +27,7 @@ TRAINING = {
 
 
 def deep_net(name: str, data: str | Path | None = None) -> Generator[Progress, None, Task]:
-    """`alexnet` or `vgg16`, trained here once (half an hour, two hours of a core) and cached.
+    """`alexnet` or `vgg16`, trained here once, which takes long, and cached.
 
     Raises: TaskError without the images.
     """
@@ -43,15 +43,15 @@ def untrained(name: str, splits: Splits) -> Task:
     return cifar_task(name, net, splits)
 
 
-def cifar_task(name: str, model: nn.Module, splits: Splits, num_calibration: int = 512) -> Task:
-    """The net as it is; calibrated on the first `num_calibration` training images."""
+def cifar_task(name: str, model: nn.Module, splits: Splits) -> Task:
+    """The net as it is; calibrated on the first 512 training images."""
     (train_x, train_y), (val_x, val_y), (test_x, test_y) = splits.train, splits.validation, splits.test
     return Task(
         name=f"{name}-cifar10-jpeg",
         model=model,
         example_inputs=train_x[:2],
         train=Augmented(train_x, train_y, 128),
-        calibration=batches(train_x[:num_calibration], train_y[:num_calibration], 64),
+        calibration=batches(train_x[:512], train_y[:512], 64),
         validation=batches(val_x, val_y, 500),
         test=batches(test_x, test_y, 500),
         loss=F.cross_entropy,
