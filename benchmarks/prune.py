@@ -141,7 +141,7 @@ def jobs(part: str) -> dict[str, Job]:
     if part == "cost":
         return cost()
     if part.startswith("resnet"):
-        return resnet_jobs(part, lambda: subject_of(part, 0).task, partial(pruned, part, 0), partial(judged, part, 0))
+        return resnet_jobs(part, lambda seed: subject_of(part, seed).task, partial(pruned, part), partial(judged, part))
     return {
         (key := f"{part}: {name}, seed {seed}"): partial(pruned, part, seed, key, passes)
         for seed in range(SEEDS[part])

@@ -38,28 +38,33 @@ RECOVERY = Finetune(
 )
 BEST = ("obs", Peer("magnitude", "local", reestimate=True))  # by validation at 2.5x
 
+SEEDS = 3  # of the recovery; what does not train has one
+
 Made = dict[str, Any]
-Prune = Callable[[str, tuple[Pass, ...]], Made]
-Judge = Callable[[str, nn.Module], Made]
+TaskOf = Callable[[int], Task]
+Prune = Callable[[int, str, tuple[Pass, ...]], Made]
+Judge = Callable[[int, str, nn.Module], Made]
 
 
-def jobs(part: str, task_of: Callable[[], Task], prune: Prune, judge: Judge) -> dict[str, Callable[[], Made]]:
+def jobs(part: str, task_of: TaskOf, prune: Prune, judge: Judge) -> dict[str, Callable[[], Made]]:
     """Row name -> what makes it."""
-    rows: dict[str, Callable[[], Made]] = {f"{part}: dense": partial(prune, f"{part}: dense", ())}
+    rows: dict[str, Callable[[], Made]] = {f"{part}: dense": partial(prune, 0, f"{part}: dense", ())}
     for factor in FACTORS:
         for name in OURS:
             key = f"{part}: {factor}x, ours, {name}"
-            rows[key] = partial(_ours, task_of, prune, key, name, factor)
+            rows[key] = partial(_ours, task_of, prune, 0, key, name, factor)
         for peer in PEERS:
             for one in (peer, replace(peer, reestimate=True)):
                 key = f"{part}: {factor}x, {_named(one)}"
-                rows[key] = partial(_peer, task_of, judge, key, one, factor)
+                rows[key] = partial(_peer, task_of, judge, 0, key, one, factor)
     ours, peer = BEST
-    for key, rest in (("recovered", (RECOVERY,)), ("recovered, int8", (RECOVERY, Static()))):
-        full = f"{part}: 2.5x, ours, {ours}, {key}"
-        rows[full] = partial(_ours, task_of, prune, full, ours, 2.5, rest)
-    full = f"{part}: 2.5x, {_named(peer)}, recovered"
-    rows[full] = partial(_peer, task_of, judge, full, peer, 2.5, RECOVERY)
+    for seed in range(SEEDS):
+        key = f"{part}: 2.5x, ours, {ours}, recovered, seed {seed}"
+        rows[key] = partial(_ours, task_of, prune, seed, key, ours, 2.5, (RECOVERY,))
+        key = f"{part}: 2.5x, {_named(peer)}, recovered, seed {seed}"
+        rows[key] = partial(_peer, task_of, judge, seed, key, peer, 2.5, RECOVERY)
+    key = f"{part}: 2.5x, ours, {ours}, recovered, int8, seed 0"
+    rows[key] = partial(_ours, task_of, prune, 0, key, ours, 2.5, (RECOVERY, Static()))
     return rows
 
 
@@ -68,11 +73,11 @@ def _named(peer: Peer) -> str:
 
 
 def _ours(
-    task_of: Callable[[], Task], prune: Prune, key: str, name: str, factor: float, rest: tuple[Pass, ...] = ()
+    task_of: TaskOf, prune: Prune, seed: int, key: str, name: str, factor: float, rest: tuple[Pass, ...] = ()
 ) -> Made:
-    task, step = task_of(), OURS[name]
+    task, step = task_of(seed), OURS[name]
     ratio = _ratio(step, task, macs(task.model, task.example_inputs) / factor)
-    return prune(key, (replace(step, pruning_ratio=ratio), *rest))
+    return prune(seed, key, (replace(step, pruning_ratio=ratio), *rest))
 
 
 _scenes: dict[tuple[str, Channels], tuple[list[ChannelGroup], Scores]] = {}
@@ -112,17 +117,12 @@ def _ratio(step: Channels, task: Task, most: float) -> float:
 
 
 def _peer(
-    task_of: Callable[[], Task],
-    judge: Judge,
-    key: str,
-    peer: Peer,
-    factor: float,
-    recovery: Finetune | None = None,
+    task_of: TaskOf, judge: Judge, seed: int, key: str, peer: Peer, factor: float, recovery: Finetune | None = None
 ) -> Made:
-    task = task_of()
+    task = task_of(seed)
     model = peer.run(task, macs(task.model, task.example_inputs) / factor)
     if recovery is not None:
         torch.manual_seed(task.seed)
         for _ in recovery.run(model, task):
             pass
-    return judge(key, model) | {"recipe": [str(peer), *([str(recovery)] if recovery else [])]}
+    return judge(seed, key, model) | {"recipe": [str(peer), *([str(recovery)] if recovery else [])]}

@@ -25,7 +25,7 @@ from size_clock import clocked
 from size_coder import coder, fuzz, nncodec
 from size_page import large, page
 from size_rows import Row, rows
-from size_tasks import calibrated, net, taught
+from size_tasks import calibrated, in_batches, net, taught
 
 from paring import Recipe, Target, compress, pack, rebuild, unpack
 from paring.artifacts.manifest import versions
@@ -41,6 +41,7 @@ OUT = HOME.parent / "out" / "benchmarks" / "size"
 def measure(name: str, row: Row, seed: int) -> dict[str, Any]:
     """One row: the file that comes out of the container, against the net's own file."""
     own = replace(net(row.net) if row.images is None else calibrated(row.net, row.images), seed=seed)
+    own = own if row.batch is None else in_batches(own, row.batch)
     task = replace(taught(row.net), seed=seed) if row.taught else own
     began = time.process_time()
     candidate = compress(task, Recipe(row.passes))

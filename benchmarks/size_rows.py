@@ -27,12 +27,13 @@ SPECIAL, UNKNOWN = (0, 100, 101, 102, 103), 100  # tokens of the encoder
 @dataclass(frozen=True)
 class Row:
     """`taught`: the task is `size_tasks.taught`'s, in which the net learns; else the net's own. `images`: calibrated
-    on so many training images and not on 512."""
+    on so many training images and not on 512. `batch`: images of a step, and not 128."""
 
     net: str
     passes: tuple[Pass, ...] = ()
     taught: bool = False
     images: int | None = None
+    batch: int | None = None
 
     @property
     def trains(self) -> bool:
@@ -89,14 +90,22 @@ def paid(pressure: float, epochs: int, learning_rate: float, step: float = 1.0, 
     )  # fmt: skip
 
 
+TRIED = (
+    (0.02, 128, 2e-3, 1.5), (0.022, 128, 2e-3, 1.5), (0.025, 64, 2e-3, 1.5), (0.03, 64, 2e-3, 1.5),
+    (0.03, 32, 2e-3, 1.5), (0.04, 32, 1.5e-3, 1.5), (0.03, 64, 2e-3, 2.0), (0.03, 64, 2e-3, 1.0), (0.02, 64, 4e-3, 1.5),
+    (0.04, 16, 1e-3, 1.5),
+)  # fmt: skip
+
+
 def resnet() -> dict[str, Row]:
     """ResNet-20 on CIFAR-10 as JPEGs."""
     found = {"resnet-20": Row("resnet20")}
     for slope in (1e-8, 3e-8, 6e-8):
         found[f"resnet-20 coded, no training, slope {slope:g}"] = Row("resnet20", (RateDistortion(slope=slope),))
-    for pressure in (0.02, 0.03):  # the convolutions that stand for its parameter-free shortcuts are left alone
-        trained = paid(pressure, 5, 2e-3, 1.5, precision="bf16")
-        found[f"resnet-20 trained, pressure {pressure:g}"] = Row("resnet20", (trained,))
+    for pressure, batch, rate, step in TRIED:  # the convolutions of its parameter-free shortcuts are left alone
+        trained = paid(pressure, 5, rate, step, precision="bf16")
+        name = f"resnet-20 trained, pressure {pressure:g}, batches of {batch}, rate {rate:g}, step {step:g}"
+        found[name] = Row("resnet20", (trained,), batch=batch)
     return found
 
 

@@ -38,6 +38,12 @@ def calibrated(name: str, num_images: int) -> Task:
     return replace(own, calibration=shown)
 
 
+def in_batches(task: Task, batch: int) -> Task:
+    """The image net trained in batches of so many images."""
+    assert isinstance(task.train, Augmented)
+    return replace(task, train=replace(task.train, batch_size=batch))
+
+
 def encoder() -> Task:
     """MiniLM-L6 on SST-2, calibrated on 2,048 phrases; `train` shows every token of all training phrases once."""
     return replace(encoder_task(num_calibration=2048), train=text_task(1024).calibration)

@@ -25,8 +25,8 @@ class Finetune(Pass):
     Masks hold, structure stays. `include` and `exclude` choose the layers that learn; the rest stays fixed. AdamW, a
     linear `warmup` over a share of all steps, then `schedule`; the gradients of `accumulation` batches make one step;
     with `early_stop` the training ends when the metric on validation has not improved for so many epochs, and the best
-    epoch's weights stay; "bf16" computes under autocast. Killed and started again in the same run folder it goes on
-    from its last checkpoint, to the same weights.
+    epoch's weights stay; "bf16" computes under autocast, on a processor without bf16 instructions in fp32. Killed and
+    started again in the same run folder it goes on from its last checkpoint, to the same weights.
     """
 
     name: ClassVar[str] = "finetune"

@@ -162,6 +162,19 @@ def test_torch_and_gpus_are_refused_by_name(affine_file: Path) -> None:
             open_session(affine_file, Target(engine=engine, device="cuda"))
 
 
+def test_a_gpu_that_does_not_start_is_no_gpu(affine_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime as ort
+
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(ort, "preload_dlls", lambda: None)
+    real = ort.InferenceSession
+    monkeypatch.setattr(
+        ort, "InferenceSession", lambda path, options, providers: real(path, options)
+    )  # as it falls back
+    with pytest.raises(EngineError, match="not measured: CUDAExecutionProvider does not start"):
+        open_session(affine_file, Target(device="cuda"))
+
+
 def test_exact_onnxruntime_does_not_saturate(
     saturating_file: tuple[Path, Callable[[np.ndarray], np.ndarray]],
 ) -> None:

@@ -83,6 +83,8 @@ def open_onnxruntime(path: Path, target: Target, *, exact: bool, profile: Path |
         raise EngineError(
             f"onnxruntime: not measured: no GPU for {target} (it offers {ort.get_available_providers()})."
         )
+    if target.device == "cuda" and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # CUDA's libraries where PyTorch or pip have put them
     options = session_options(target, exact=exact)
     if profile is not None:
         options.enable_profiling = True
@@ -96,6 +98,11 @@ def open_onnxruntime(path: Path, target: Target, *, exact: bool, profile: Path |
         ):
             raise CorruptFileError(f"{path}: it is no sound ONNX file. onnxruntime says: {one_line(error)}") from error
         raise EngineError(f"{path}: onnxruntime cannot load it: {one_line(error)}") from error
+    if provider not in native.get_providers():  # it falls back to the processor, and says so only in its log
+        raise EngineError(
+            f"onnxruntime: not measured: {provider} does not start for {target}, and {native.get_providers()} would "
+            "run it instead. Install the CUDA and cuDNN that onnxruntime-gpu asks for."
+        )
     inputs = tuple(_spec(path, "input", entry) for entry in native.get_inputs())
     outputs = tuple(_spec(path, "output", entry) for entry in native.get_outputs())
     return OnnxRuntimeSession(path, native, inputs, outputs)

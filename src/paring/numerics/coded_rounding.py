@@ -35,7 +35,7 @@ def rates_of(q_OI: Tensor) -> Rates:
     row_O1, column_1I = _odds(there.mean(1, keepdim=True), there.shape[1]), _odds(there.mean(0, True), len(there))
     odds_OI = row_O1 * column_1I / all_odds
     count_C = torch.bincount((q_OI[q_OI != 0].long() + LARGEST).flatten(), minlength=2 * LARGEST + 1).double()
-    size_C = torch.arange(-LARGEST, LARGEST + 1).abs().double()
+    size_C = torch.arange(-LARGEST, LARGEST + 1, device=q_OI.device).abs().double()
     count_C = count_C + RATE_SMOOTHING / (1 + size_C) ** 2
     count_C[LARGEST] = 0
     return Rates(

@@ -130,7 +130,7 @@ class EntropyQat(Pass):
 
     @torch.no_grad()
     def _stored(self, model: nn.Module, name: str, learner: _Learner, *, rows: bool) -> Iterator[Step]:
-        codes = learner.codes()
+        codes = learner.codes().cpu()  # it learned where the training ran
         layer = submodule(model, name)
         step = _steps(layer.get_parameter("weight"), codes, learner.step) if rows else torch.tensor(learner.step)
         bias = None if layer._parameters["bias"] is None else layer.get_parameter("bias").detach().clone()
@@ -174,7 +174,7 @@ class _Learner:
     def codes(self) -> Tensor:
         """Integers of the weight's shape."""
         q = torch.round(self._latent / self.step).clamp(-LARGEST, LARGEST)
-        return q if self._mask is None else q * self._mask
+        return q if self._mask is None else q * self._mask.to(q.device)
 
     @torch.no_grad()
     def take_(self) -> None:

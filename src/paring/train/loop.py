@@ -20,7 +20,7 @@ from paring.graph.state import weights_digest
 from paring.graph.watch import watch
 from paring.train.checkpoint import Carried, Checkpoint, Place, put_back_, weights_of
 from paring.train.lesson import Lesson, teacher_of
-from paring.train.processes import Processes
+from paring.train.processes import Processes, quick_in_bf16
 from paring.train.settings import Training
 
 
@@ -140,8 +140,8 @@ class _Loop:
         optimizer = self.checkpoint.optimizer
         for group in optimizer.param_groups:
             group["lr"] = training.learning_rate * training.rate_at(place.done, num_steps)
-        kind = accelerator.device.type
-        with torch.autocast(kind, dtype=torch.bfloat16, enabled=training.precision == "bf16"):
+        in_bf16 = training.precision == "bf16" and quick_in_bf16(accelerator.device)
+        with torch.autocast(accelerator.device.type, dtype=torch.bfloat16, enabled=in_bf16):
             loss: Tensor = self.lesson.loss(inputs, target, answers) * weight
         accelerator.backward(loss / together)
         if place.batch + 1 == first + together:

@@ -15,6 +15,14 @@ from torch import Tensor, nn
 
 from paring.core.task import Inputs, batch_size_of
 from paring.data.rows import cut_rows
+from paring.engines.processor import cpu_precisions
+
+
+def quick_in_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for bf16; a processor without them takes ten times as long as in fp32."""
+    if device.type == "cpu":
+        return "bf16" in cpu_precisions()
+    return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @dataclass(frozen=True)

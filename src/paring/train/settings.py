@@ -17,7 +17,8 @@ class Training:
 
     The gradients of `accumulation` batches make one step. With `early_stop` the training ends when the metric on
     validation has not improved for so many epochs, and the best epoch's weights stay. `validate` looks at the metric
-    after every epoch. "bf16" computes under autocast; the weights stay in fp32.
+    after every epoch. "bf16" computes under autocast where the device has instructions for it, else in fp32; the
+    weights stay in fp32.
     """
 
     epochs: int = 1
