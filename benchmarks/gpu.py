@@ -15,14 +15,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from kept import Kept
+from kept import Kept, machine
 from torch import nn
 
 from paring import Recipe, Target, compress, rebuild
 from paring.artifacts.manifest import versions
 from paring.artifacts.onnx import write_onnx
 from paring.core.task import Inputs, Task, call, pick_output, tensors_of
-from paring.engines import devices, machine, open_session
+from paring.engines import devices, open_session
 from paring.judge.bench import timed_inputs
 from paring.measure.latency import Runner, compare, interleave, noise_floor, verdict
 from paring.measure.quality import file_inputs
@@ -43,7 +43,7 @@ def page(results: dict[str, Any]) -> str:
         "intervals). Made by `python benchmarks/gpu.py`. ONNX Runtime has no CUDA kernels for dynamic INT8, so it "
         "multiplies those layers on the processor: a file for a GPU stays in floats.",
         "",
-        f"{results.get('gpu', '?')}, {results.get('machine', {}).get('cpu', '?')}; "
+        f"{results['machine'].get('gpu', '?')}, {results['machine']['cpu']}; "
         + ", ".join(f"{name} {version}" for name, version in results.get("versions", {}).items()),
         "",
         "| row | batch | p50 | p99 | faster than eager | noise floor | commit |",
@@ -111,9 +111,7 @@ def main() -> None:
     """Makes all rows anew."""
     if "cuda" not in devices("onnxruntime") or not torch.cuda.is_available():
         sys.exit("gpu.py: no GPU that both PyTorch and ONNX Runtime could run on: nothing is measured.")
-    made: Callable[..., None] = partial(
-        TABLE.add, machine=machine(), versions=versions(), gpu=torch.cuda.get_device_name()
-    )
+    made: Callable[..., Any] = partial(TABLE.add, machine=machine(), versions=versions())
     task = sized_task()
     with TemporaryDirectory() as folder:
         files = {name: Path(folder) / f"{name.replace(' ', '-')}.onnx" for name in ("fp32", "dynamic int8")}

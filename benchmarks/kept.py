@@ -49,10 +49,45 @@ class Kept:
             table = results
             for part in place[:-1]:
                 table = table.setdefault(part, {})
-            table[place[-1]] = row | {"commit": commit()}
-            results |= about
+            table[place[-1]] = row | {"commit": commit()} | placed(results, about)
+            results |= {key: value for key, value in about.items() if key not in ABOUT or key not in results}
             self.save(results)
         return results
+
+
+ABOUT = ("machine", "versions")  # of the first row; a row of another machine says so itself
+
+
+def placed(results: dict[str, Any], about: dict[str, Any]) -> dict[str, str]:
+    """{"where": the machine} for a row that is made on another one than the first row of its file."""
+    here, first = _where(about), _where(results)
+    return {} if here is None or first is None or here == first else {"where": here}
+
+
+def _where(about: dict[str, Any]) -> str | None:
+    """The processor, and the GPU that trains where there is one."""
+    if "machine" not in about:
+        return None
+    cpu, gpu = about["machine"]["cpu"], about["machine"].get("gpu")
+    return f"{cpu}, {gpu}" if gpu else str(cpu)
+
+
+def elsewhere(rows: dict[str, dict[str, Any]]) -> str:
+    """Which rows were made on which other machine; nothing where all were made on the same."""
+    found: dict[str, list[str]] = {}
+    for name, row in rows.items():
+        if "where" in row:
+            found.setdefault(row["where"], []).append(name)
+    return "\n".join(f"Made on another machine ({where}): {'; '.join(names)}." for where, names in found.items())
+
+
+def machine() -> dict[str, Any]:
+    """What a measurement depends on, the GPU included."""
+    import torch
+
+    from paring.engines import machine as processor
+
+    return processor() | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
 
 
 def commit() -> str:

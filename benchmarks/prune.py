@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from kept import Kept, commit
+from kept import ABOUT, Kept, commit, machine, placed
 from prune_cost import cost
 from prune_page import page
 from prune_recipes import PARTS, SEEDS
@@ -33,7 +33,7 @@ from paring.artifacts.onnx import write_onnx
 from paring.core.recipe import Pass
 from paring.core.scratch import Scratch
 from paring.core.task import Task
-from paring.engines import FileSession, machine, open_session
+from paring.engines import FileSession, open_session
 from paring.graph.edits.mask import MASK
 from paring.judge.bench import Bench, timed_inputs
 from paring.measure.compare import compare_files
@@ -182,9 +182,10 @@ def add(rows: dict[str, dict[str, Any]]) -> None:
     with (FILES / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         results = TABLE.load()
+        about = {"machine": machine(), "versions": versions(), "threads": 1}
         for key, row in rows.items():
-            results["rows"][key] = results["rows"].get(key, {"commit": commit()}) | row
-        results |= {"machine": machine(), "versions": versions(), "threads": 1}
+            results["rows"][key] = results["rows"].get(key, {"commit": commit()}) | row | placed(results, about)
+        results |= {name: value for name, value in about.items() if name not in ABOUT or name not in results}
         TABLE.save(results)
 
 

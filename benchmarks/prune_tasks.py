@@ -14,7 +14,6 @@ from torch import nn
 from paring import Task, batches
 from paring.core.stream import drain
 from paring.data.mnist import mnist
-from paring.studies.deep_nets import Augmented
 from paring.studies.demo import image_task
 from paring.studies.encoder import Text, encoder_task, pretrained_encoder, text_batches
 from paring.studies.nets import mlp
@@ -23,7 +22,6 @@ from paring.train import Training
 
 WIDE = Training(epochs=10, learning_rate=1e-3, weight_decay=1e-4)
 NUM_TRAIN = 20_480  # phrases that the encoder's trainings see
-RECOVERY_BATCH = 64  # images of a step of the ResNets' recovery
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,6 @@ def wide(seed: int) -> Subject:
 def resnet(depth: int, seed: int) -> Subject:
     """The public ResNet trained on these JPEGs until it is flat; calibrated on 512 training images."""
     task = replace(tuned(f"resnet{depth}"), seed=seed)
-    assert isinstance(task.train, Augmented)
-    task = replace(task, train=replace(task.train, batch_size=RECOVERY_BATCH))
     return Subject(task, task, task.model)
 
 

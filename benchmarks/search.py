@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from kept import HOME, Kept
+from kept import HOME, Kept, machine
 from scipy.stats import spearmanr
 from search_page import page
 from search_tasks import SUBJECTS, resnet20
@@ -37,7 +37,6 @@ from paring.core.recipe import Pass
 from paring.core.stream import drain
 from paring.core.task import outputs_and_targets
 from paring.distill.response import Response
-from paring.engines import machine
 from paring.errors import BudgetError
 from paring.factorize.rank import Ratio
 from paring.factorize.whitened_svd import WhitenedSvd

@@ -19,7 +19,7 @@ from typing import Any
 
 import onnx
 import torch
-from kept import HOME, Kept
+from kept import HOME, Kept, machine
 from onnx import numpy_helper
 from size_clock import clocked
 from size_coder import coder, fuzz, nncodec
@@ -31,7 +31,7 @@ from paring import Recipe, Target, compress, pack, rebuild, unpack
 from paring.artifacts.manifest import versions
 from paring.artifacts.onnx import write_onnx
 from paring.container.size import file_size
-from paring.engines import machine, open_session
+from paring.engines import open_session
 from paring.measure.quality import file_outputs, quality
 
 TABLE = Kept("size", page, ("rows", "times", "nncodec"))
@@ -43,6 +43,7 @@ def measure(name: str, row: Row, seed: int) -> dict[str, Any]:
     own = replace(net(row.net) if row.images is None else calibrated(row.net, row.images), seed=seed)
     own = own if row.batch is None else in_batches(own, row.batch)
     task = replace(taught(row.net), seed=seed) if row.taught else own
+    task = replace(task, teachers={name: net(name).model for name in row.teachers})
     began = time.process_time()
     candidate = compress(task, Recipe(row.passes))
     seconds = time.process_time() - began

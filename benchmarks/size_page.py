@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from kept import elsewhere
+
 HEAD = """# The coded file
 
 Whole `.paring` files: head, graph and every tensor. `ratio` is four bytes for each weight of the original net over the
@@ -21,16 +23,20 @@ few steps for its pressure (15.1 times, -0.57); on the encoder two epochs of `sh
 ResNet-20 five epochs of it with batch norms folded first, at pressures of 0.003 and 0.02 (9.7 times, -0.5; 21.5 times,
 -1.3), and with batch norms that train on behind 55 % zeros by `prune.obs` (pressure 0.015: 28.9 times, -1.70; 0.005:
 23.7 times, -1.56), in batches of 64 (18.0 times, -0.27), and from the integers of `share.rate_distortion` (17.8 times,
--0.42; at a third of the learning rate 20.6 times, -1.19).
+-0.42; at a third of the learning rate 20.6 times, -1.19); on another training of the net (one NVIDIA H200) in batches
+of 64 with steps of 1 (19.8 times, -1.22) and of 2 (50.1 times, -5.77) at a pressure of 0.03, at a learning rate of
+0.004 (22.5 times, -2.20), and in batches of 32 (72.0 times, -10.3): the pressure acts at every step, so smaller batches
+need less of it.
 
 LeNet-300-100 and LeNet-5 `trained` are students of a convolutional net (99.46 %) that has answered four copies of the
 training images, each moved by up to one pixel, and start from the net's own weights; a pass goes over all four. The
 encoder's vocabulary is pruned to the tokens of its training phrases: other words read as the ones left that are most
 like them (in the row that names no slope of rows, calibrated on 512 phrases, where those have
 4 bits each, as unknown); the map of ids is in the
-file. Its slopes were chosen on validation. The public ResNets were trained on CIFAR-10's training images, of which
-validation here is a part: their drops there are too large. The AlexNet- and VGG-16-shaped nets are trained here for 8
-and 7 epochs, `python benchmarks/images.py`.
+file. Its slopes were chosen on validation. ResNet-20 `taught by resnet-56` learns from the fine-tuned ResNet-56 in
+place of itself; its other trained rows learn from themselves. The public ResNets were trained on CIFAR-10's training
+images, of which validation here is a part: their drops there are too large. The AlexNet- and VGG-16-shaped nets are
+trained here for 8 and 7 epochs, `python benchmarks/images.py`.
 """
 
 
@@ -72,7 +78,7 @@ def nets(rows: dict[str, Any]) -> list[str]:
             f"| {100 * (1 - row['test']['metric']):.2f} % | {100 * row['validation']['drop']:+.2f} "
             f"| {_drop(row['test'])} | {row['compress_cpu_s']:.1f} | {row['commit']} |"
         )
-    return [*lines, "", *seeds(rows)]
+    return [*lines, "", elsewhere(rows), "", *seeds(rows)]
 
 
 def seeds(rows: dict[str, Any]) -> list[str]:

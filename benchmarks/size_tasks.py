@@ -9,9 +9,9 @@ from dataclasses import replace
 from distill_tasks import mnist_task, text_task
 from images import tuned
 
-from paring import Task, batches
+from paring import Task
 from paring.core.stream import drain
-from paring.studies.deep_nets import Augmented
+from paring.studies.deep_nets import Augmented, shown
 from paring.studies.encoder import encoder_task
 from paring.studies.lenets import lenet5, lenet300
 
@@ -33,9 +33,7 @@ def taught(name: str) -> Task:
 def calibrated(name: str, num_images: int) -> Task:
     """An image net calibrated on so many training images."""
     own = net(name)
-    assert isinstance(own.train, Augmented)
-    shown = batches(own.train.inputs[:num_images], own.train.targets[:num_images], 64)
-    return replace(own, calibration=shown)
+    return replace(own, calibration=shown(own, num_images))
 
 
 def in_batches(task: Task, batch: int) -> Task:
@@ -53,6 +51,7 @@ NETS: dict[str, Callable[[], Task]] = {
     "lenet300": lambda: drain(lenet300()),
     "lenet5": lambda: drain(lenet5()),
     "resnet20": lambda: tuned("resnet20"),
+    "resnet56": lambda: tuned("resnet56"),  # a teacher
     "alexnet": lambda: tuned("alexnet"),
     "vgg16": lambda: tuned("vgg16"),
     "encoder": encoder,

@@ -55,7 +55,7 @@ def test_rank_choices_round_trip(rank: object) -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "words"),
     [
-        ("passes: [prune.magnitud]", UnknownNameError, "did you mean 'prune.magnitude'?"),
+        ("passes: [prune.magnitud]", UnknownNameError, "did you mean 'prune.magnitude'? `paring passes` lists"),
         ("passes: [factorize.svd: {rnk: 2}]", UnknownNameError, "did you mean 'rank'?"),
         ("passes: [factorize.svd: {rank: {enrgy: 0.5}}]", UnknownNameError, "did you mean 'energy'?"),
         ("passes: [factorize.svd: {rank: {energy: 2}}]", SettingError, "must lie in (0, 1]"),
@@ -95,8 +95,10 @@ def test_hash_depends_on_settings_and_not_on_the_name() -> None:
 
 
 def test_reading_a_missing_file_says_so(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(RecipeError, match="cannot be read as a recipe"):
+    with pytest.raises(RecipeError, match=r"no such file\. Give the YAML file"):
         read_recipe(tmp_path / "none.yaml")
+    with pytest.raises(RecipeError, match="cannot be read as a recipe"):
+        read_recipe(tmp_path)
 
 
 def test_a_pass_of_the_users_own_is_known_once_imported() -> None:

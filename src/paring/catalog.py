@@ -98,6 +98,7 @@ def _own(base: type[Any], name: str) -> type[Any] | None:
 
 def _load(name: str, known: dict[str, str], kind: str) -> type:
     if name not in known:
-        raise UnknownNameError(kind, name, known)
+        more = "`paring passes` lists them all." if kind == "pass" else ""
+        raise UnknownNameError(kind, name, known, more=more)
     loaded: type = getattr(importlib.import_module(f"paring.{_HOMES.get(name, name)}"), known[name])
     return loaded

@@ -1,4 +1,4 @@
-"""Which candidate to ship."""
+"""Which candidate to ship, and what to say where none may be."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ from paring.core.budget import Budget
 from paring.core.measurement import Measurement
 from paring.errors import BudgetError
 
+# Field of Budget -> the quantity, and how its figures are written.
+QUANTITIES = {
+    "max_latency_ms": ("latency", "{:.6g} ms"),
+    "max_file_bytes": ("file size", "{:,.0f} bytes"),
+    "max_coded_bytes": ("coded size", "{:,.0f} bytes"),
+    "max_peak_memory_bytes": ("peak memory", "{:,.0f} bytes"),
+    "max_metric_drop": ("metric drop", "{:.6g}"),
+    "min_throughput_per_s": ("throughput", "{:,.6g} a second"),
+}
+
 
 def select(measured: Sequence[Measurement], budget: Budget) -> Measurement:
     """The fastest inside the budget; among those the clock cannot tell apart, the smallest file, then the name.
 
-    Raises: BudgetError naming the nearest miss and which limits it breaks.
+    Raises: BudgetError naming the nearest miss, the limits it breaks and its figures there.
     """
     inside = [one for one in measured if budget.allows(one)]
     if not inside:
@@ -22,10 +32,41 @@ def select(measured: Sequence[Measurement], budget: Budget) -> Measurement:
     return min(as_fast, key=lambda one: (one.file_bytes, one.name))
 
 
+def quantity(limit: str, budget: Budget) -> str:
+    """What a limit of the budget is on: "p99 latency"."""
+    name = QUANTITIES[limit][0]
+    return f"{budget.percentile} {name}" if limit == "max_latency_ms" else name
+
+
+def allowed(limit: str, budget: Budget) -> str:
+    """The limit itself, with its unit."""
+    return QUANTITIES[limit][1].format(getattr(budget, limit))
+
+
+def reached(limit: str, one: Measurement, budget: Budget) -> str:
+    """What the candidate comes to where the limit is set, with its unit."""
+    seen = one.quality
+    figures = {
+        "max_latency_ms": one.latency_ms[budget.percentile],
+        "max_file_bytes": one.file_bytes,
+        "max_coded_bytes": one.coded_bytes,
+        "max_peak_memory_bytes": one.peak_memory_bytes,
+        "max_metric_drop": seen.drop_interval[1] if budget.use_interval and seen.drop_interval else seen.drop,
+        "min_throughput_per_s": one.throughput_per_s,
+    }
+    return QUANTITIES[limit][1].format(figures[limit])
+
+
 def _nearest_miss(measured: Sequence[Measurement], budget: Budget) -> str:
     if not measured:
-        return "budget: there is no candidate to choose from. Give at least one recipe."
+        return "budget: no candidate was measured, so there is none to choose from. Give recipes, or more time."
     misses = [(one, budget.shortfalls(one)) for one in measured]
     nearest, broken = min(misses, key=lambda pair: max(pair[1].values()))
-    told = ", ".join(f"{limit} by a factor of {by:.2f}" for limit, by in sorted(broken.items()))
-    return f"budget: none of {len(measured)} candidates stays inside. Nearest is {nearest.name}: beyond {told}."
+    told = ", ".join(
+        f"{quantity(limit, budget)} {reached(limit, nearest, budget)} where the budget says {allowed(limit, budget)}"
+        for limit in sorted(broken)
+    )
+    count = "the one candidate does not stay" if len(measured) == 1 else f"none of {len(measured)} candidates stays"
+    return (
+        f"budget: {count} inside. Nearest is {nearest.name}: {told}. Raise the limit, or add recipes that go further."
+    )

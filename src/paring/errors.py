@@ -43,13 +43,14 @@ class SettingError(ParingError, ValueError):
 
 
 class UnknownNameError(SettingError):
-    """A name nobody knows; the message gives the nearest one."""
+    """A name nobody knows; the message gives the nearest one, and `more`, where to look for the rest."""
 
-    def __init__(self, kind: str, name: object, known: Iterable[str], where: str = "") -> None:
+    def __init__(self, kind: str, name: object, known: Iterable[str], where: str = "", more: str = "") -> None:
         known = sorted(known)
         close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known) or 'none'}."
-        super().__init__(f"{where + ': ' if where else ''}unknown {kind} {str(name)!r}; {hint}")
+        told = f"{hint} {more}" if more else hint
+        super().__init__(f"{where + ': ' if where else ''}unknown {kind} {str(name)!r}; {told}")
 
 
 class TaskError(ParingError, ValueError):

@@ -20,6 +20,10 @@ def read_recipe(path: str | Path) -> Recipe:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(
+            f"{path}: no such file. Give the YAML file of a recipe; `paring passes` lists what it may hold."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read as a recipe ({type(error).__name__}). Give a YAML file.") from error
     return parse_recipe(text, str(path), name=path.stem)

@@ -56,7 +56,7 @@ def test_json_is_the_results_file_and_resuming_repeats_nothing(started: Path, mo
 def test_a_missed_budget_is_exit_code_3_with_the_nearest_miss(started: Path) -> None:
     done = paring_in(started, *AGAIN, "--max-size", "1b")
     assert done.code == 3
-    assert done.only_line.startswith("BudgetError: budget: none of 1 candidates stays inside. Nearest is recipe")
+    assert done.only_line.startswith("BudgetError: budget: the one candidate does not stay inside. Nearest is recipe")
 
 
 def test_a_foreign_output_folder_is_refused(started: Path) -> None:
@@ -121,7 +121,7 @@ MISTAKES = [
     ),
     ("tiny.py:good", "noratio", "pruning_ratio is 1.0; it must lie between 0 and 1, both excluded"),
     ("tiny.py:good", "nosparsity", "step 1: prune.magnitude: sparsity is -0.1"),
-    ("tiny.py:good", "absent", "absent.yaml: cannot be read as a recipe"),
+    ("tiny.py:good", "absent", "absent.yaml: no such file. Give the YAML file of a recipe"),
     ("tiny.py:no_train", "train", "step 1, finetune: needs task.train, and the task has none. Give Task(train=...)"),
     ("tiny.py:no_pair", "narrow", "validation: the first batch is Tensor of 96; it must be (inputs, target)"),
     ("tiny.py:no_batch", "narrow", "calibration: it holds no batch; give at least one"),

@@ -38,7 +38,7 @@ def test_a_search_leaves_artifact_report_and_page(home: Path) -> None:
 def test_a_missed_budget_is_exit_code_3_and_says_what_blocks(home: Path) -> None:
     done = paring_in(home, *SEARCH, "--trials", "1", "--max-size", "1b")
     assert done.code == 3
-    assert "none of 1 candidates stays inside" in done.err and "Only max_file_bytes keeps out" in done.err
+    assert "the one candidate does not stay inside" in done.err and "Only the limit on file size keeps out" in done.err
 
 
 @pytest.mark.parametrize(

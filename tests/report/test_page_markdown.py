@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from paring.report.markdown import markdown
 from paring.report.results import verdict_sentence
 from tests.report.runs import made_up, made_up_detail, measured
@@ -19,3 +21,9 @@ def test_verdict_table_declined_and_recipe() -> None:
     assert "- fast | one: `head`: its weight is shared with embed" in text
     assert "```yaml\n# fast | one\npasses:" in text and "paring demo" in text
     assert text.count("<details>") == text.count("</details>") == 1
+
+
+def test_a_refused_engine_is_named() -> None:
+    broken = replace(measured("small"), refused={"openvino fp32": "small | differs by 3"})
+    assert "Not run there:\n\n- small on openvino fp32: small \\| differs by 3" in markdown(made_up(broken))
+    assert "Not run there" not in markdown(made_up(measured("small")))

@@ -72,10 +72,10 @@ def test_a_miss_names_the_nearest_and_what_each_limit_costs() -> None:
         chosen(ALL, budget)
     words = str(caught.value)
     assert "none of 4 candidates stays inside" in words
-    assert "Only max_latency_ms keeps out exact: 0.9 would do." in words
-    assert "Only max_metric_drop keeps out small: 0.01 would do." in words
+    assert "Only the limit on p50 latency keeps out exact: 0.9 ms would do." in words
+    assert "Only the limit on metric drop keeps out small: 0.01 would do." in words
     tight = Budget(max_metric_drop=0.005, max_latency_ms=0.01)
-    assert "max_metric_drop alone is not what blocks." in what_each_limit_costs(ALL, tight)
+    assert "The limit on metric drop alone is not what blocks." in what_each_limit_costs(ALL, tight)
 
 
 def test_the_front_holds_what_nothing_beats() -> None:

@@ -134,7 +134,7 @@ def test_being_asked_to_stop_ends_it_with_the_best_so_far(tmp_path: Path) -> Non
 def test_a_miss_is_returned_with_what_each_limit_costs(tmp_path: Path) -> None:
     ended = drain(run_search(tmp_path / "out", Effort(trials=2, max_epochs=0), Budget(max_file_bytes=1)))
     assert ended.run.chosen is None and ended.miss is not None
-    assert "Only max_file_bytes keeps out" in str(ended.miss)
+    assert "Only the limit on file size keeps out" in str(ended.miss)
 
 
 def test_failures_are_recorded_and_the_search_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,15 +10,17 @@ from typing import Any
 
 from rich.table import Table
 
-from paring.core.recipe import Recipe
+from paring.core.objective import Supervised
+from paring.core.recipe import Pass, Recipe
 from paring.core.task import Task, call
-from paring.finetune import Finetune
 from paring.graph.state import take_state
 from paring.judge.bench import Bench
+from paring.prune.iterative import Iterative
 from paring.train import count
 
 EXPORT_S = 3.0  # the exporter's own start-up, seen on small nets
 BACKWARD = 3.0  # forward, backward and the optimizer, in forwards
+CALIBRATION_LOOKS = 3.0  # of a pass that solves for something: what goes in, what comes out, and a check
 
 
 def plan_of(task: Task, recipes: Sequence[Recipe], bench: Bench) -> dict[str, Any]:
@@ -30,12 +32,9 @@ def plan_of(task: Task, recipes: Sequence[Recipe], bench: Bench) -> dict[str, An
     judge_s = EXPORT_S + measure_s + validation_s * (len(bench.targets()) + 1)
     rows: list[dict[str, Any]] = []
     for recipe in (Recipe((), "baseline"), *recipes):
-        epochs = sum(step.epochs for step in recipe.passes if isinstance(step, Finetune))
-        train_s = epochs * BACKWARD * _pass_s(task, "train") if epochs else 0.0
+        seconds = judge_s + sum(_step_s(task, step, validation_s) for step in recipe.passes)
         steps = [step.name for step in recipe.passes]
-        rows.append(
-            {"name": str(recipe), "steps": steps, "seconds": round(train_s + judge_s, 1), "bytes": 2 * num_bytes}
-        )
+        rows.append({"name": str(recipe), "steps": steps, "seconds": round(seconds, 1), "bytes": 2 * num_bytes})
     return {
         "task": task.name,
         "recipes": rows,
@@ -54,6 +53,27 @@ def plan_table(plan: dict[str, Any]) -> Table:
     for row in plan["recipes"]:
         table.add_row(row["name"], ", ".join(row["steps"]), f"{row['seconds']:.0f}", f"{row['bytes'] / 1e6:.1f}")
     return table
+
+
+def _step_s(task: Task, step: Pass, validation_s: float) -> float:
+    """Seconds of a pass: its epochs, each with a look at validation, a teacher's forward where it is distilled, and
+    its looks at the calibration data."""
+    seconds = 0.0
+    if epochs := epochs_of(step):
+        objective = getattr(step, "objective", None) or getattr(getattr(step, "schedule", None), "objective", None)
+        taught = 0.0 if objective is None or isinstance(objective, Supervised) else 1.0
+        seconds += epochs * ((BACKWARD + taught) * _pass_s(task, "train") + validation_s)
+    if "calibration" in step.requirements():
+        seconds += CALIBRATION_LOOKS * _pass_s(task, "calibration")
+    return seconds
+
+
+def epochs_of(step: Pass) -> int:
+    """How often the pass goes over the training data, its schedule's and its recoveries' epochs counted."""
+    if isinstance(step, Iterative):
+        return step.rounds * (epochs_of(step.step) + epochs_of(step.recovery))
+    own, scheduled = getattr(step, "epochs", 0), getattr(getattr(step, "schedule", None), "epochs", 0)
+    return int(own) + int(scheduled)
 
 
 def _pass_s(task: Task, split: str) -> float:

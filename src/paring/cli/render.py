@@ -14,7 +14,7 @@ from paring.cli.consoles import console as console
 from paring.cli.consoles import errors as errors
 from paring.core.edit import Progress as Step
 from paring.core.measurement import Measurement
-from paring.report.results import Run, verdict_sentence
+from paring.report.results import Run, refused_lines, verdict_sentence
 from paring.run import Told
 
 LOG_EVERY_S = 5.0
@@ -127,5 +127,7 @@ def _cells(measured: Measurement) -> Sequence[str]:
 def print_run(run: Run, folder: object) -> None:
     """The table, the verdict, and where the files are."""
     console.print(results_table(run))
+    for line in refused_lines(run):
+        console.print(f"not run: {line}", style="yellow", markup=False)
     console.print(verdict_sentence(run))
     console.print(f"Files: {folder} (artifact/, results.json, report.html)", style="dim")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import constriction
@@ -91,16 +92,13 @@ def chunks(size: int) -> Iterator[tuple[int, int]]:
         start, length = start + length, min(LARGEST_CHUNK, max(length, (start + length) // 4))
 
 
-def groups(contexts: NDArray[np.uint8] | None, count: int) -> Iterator[tuple[int, Any]]:
-    """(context, where it holds) for the entries of one chunk."""
+def groups(contexts: NDArray[np.uint8] | None, count: int) -> tuple[Any, list[tuple[int, slice]]]:
+    """The entries of one chunk context by context: their order, and (context, where it lies in that order)."""
     if contexts is None:
-        yield 0, slice(0, count)
-        return
-    order = np.argsort(contexts, kind="stable")
-    bounds = np.concatenate(([0], np.cumsum(np.bincount(contexts))))
-    for context in range(len(bounds) - 1):
-        if bounds[context] < bounds[context + 1]:
-            yield context, order[bounds[context] : bounds[context + 1]]
+        return slice(None), [(0, slice(0, count))]
+    bounds = np.concatenate(([0], np.cumsum(np.bincount(contexts)))).tolist()
+    found = [(one, slice(*ends)) for one, ends in enumerate(pairwise(bounds)) if ends[0] < ends[1]]
+    return np.argsort(contexts, kind="stable"), found
 
 
 def encode_counts(
@@ -115,13 +113,13 @@ def encode_counts(
     counts = Counts(1 if classes is None else classes.count, num_symbols, zero, priors)
     bits = 0.0
     for start, stop in chunks(len(symbols)):
-        part = symbols[start:stop]
-        found = list(groups(None if classes is None else classes.contexts(start, stop), stop - start))
+        order, found = groups(None if classes is None else classes.contexts(start, stop), stop - start)
+        part = np.ascontiguousarray(symbols[start:stop][order])
         tables = counts.chances()  # none is added to within a chunk
         for context, where in found:
-            chances, chosen = tables[context], np.ascontiguousarray(part[where])
-            bits -= float(np.log2(chances / chances.sum())[chosen].sum())
-            encoder.encode(chosen, _model(chances))
+            chances = tables[context]
+            bits -= float(np.log2(chances / chances.sum())[part[where]].sum())
+            encoder.encode(part[where], _model(chances))
         for context, where in found:
             counts.add(context, part[where])
     return bits
@@ -139,14 +137,12 @@ def decode_counts(
     counts = Counts(1 if classes is None else classes.count, num_symbols, zero, priors)
     symbols = np.empty(size, np.int32)
     for start, stop in chunks(size):
-        part = symbols[start:stop]
-        found = list(groups(None if classes is None else classes.contexts(start, stop), stop - start))
+        order, found = groups(None if classes is None else classes.contexts(start, stop), stop - start)
         tables = counts.chances()
-        for context, where in found:
-            model = _model(tables[context])
-            part[where] = decoder.decode(model, len(part[where]) if isinstance(where, slice) else len(where))
-        for context, where in found:
-            counts.add(context, part[where])
+        parts = [decoder.decode(_model(tables[context]), where.stop - where.start) for context, where in found]
+        symbols[start:stop][order] = np.concatenate(parts)
+        for (context, _), part in zip(found, parts, strict=True):
+            counts.add(context, part)
     return symbols
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paring.core.measurement import Measurement
 from paring.report.reproduce import plain, recipe_text
-from paring.report.results import Run, verdict_sentence
+from paring.report.results import Run, refused_lines, verdict_sentence
 from paring.report.roles import role, shown
 from paring.report.words import digits, metric_text, scaled, signed
 
@@ -31,6 +31,8 @@ def markdown(run: Run) -> str:
     ]
     if declined:
         parts.append("\n".join(["Targeted, and left as they are:", "", *declined]))
+    if refused := refused_lines(run):
+        parts.append("\n".join(["Not run there:", "", *(f"- {_escaped(line)}" for line in refused)]))
     return "\n\n".join([*parts, _reproduce(run)]) + "\n"
 
 

@@ -100,6 +100,11 @@ def verdict_sentence(run: Run) -> str:
     return f"{best.name}: {_speed(best)}, a file {size} ({best.file_bytes:,} bytes), {_price(best)}."
 
 
+def refused_lines(run: Run) -> list[str]:
+    """Where an engine refused a file, or answered otherwise than the model does: a line each."""
+    return [f"{one.name} on {target}: {why}" for one in run.rows for target, why in one.refused.items()]
+
+
 def _speed(best: Measurement) -> str:
     ratio = best.speedup
     if best.verdict == "slower":

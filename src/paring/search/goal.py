@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from paring.choice import select
+from paring.choice import quantity, reached, select
 from paring.core.budget import Budget
 from paring.core.measurement import Measurement
 from paring.errors import BudgetError
@@ -53,20 +53,10 @@ def what_each_limit_costs(measured: Sequence[Measurement], budget: Budget) -> li
         blocked = [one for one in measured if freed.allows(one)]
         if blocked:
             nearest = min(blocked, key=lambda one: budget.shortfalls(one)[limit])
-            told.append(f"Only {limit} keeps out {nearest.name}: {_needed(limit, nearest, budget)} would do.")
+            told.append(
+                f"Only the limit on {quantity(limit, budget)} keeps out {nearest.name}: "
+                f"{reached(limit, nearest, budget)} would do."
+            )
         else:
-            told.append(f"{limit} alone is not what blocks.")
+            told.append(f"The limit on {quantity(limit, budget)} alone is not what blocks.")
     return told
-
-
-def _needed(limit: str, one: Measurement, budget: Budget) -> str:
-    drop = one.quality.drop_interval[1] if budget.use_interval and one.quality.drop_interval else one.quality.drop
-    figures = {
-        "max_latency_ms": one.latency_ms[budget.percentile],
-        "max_file_bytes": one.file_bytes,
-        "max_coded_bytes": one.coded_bytes,
-        "max_peak_memory_bytes": one.peak_memory_bytes,
-        "max_metric_drop": drop,
-        "min_throughput_per_s": one.throughput_per_s,
-    }
-    return f"{figures[limit]:.6g}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paring.core.edit import Progress
-from paring.core.task import Batch, Task
+from paring.core.task import Batch, Batches, Task
 from paring.data.batches import batches
 from paring.data.cifar_jpeg import cifar_jpeg
 from paring.data.splits import Splits
@@ -26,13 +26,20 @@ TRAINING = {
 }
 
 
-def deep_net(name: str, data: str | Path | None = None) -> Generator[Progress, None, Task]:
-    """`alexnet` or `vgg16`, trained here once, which takes long, and cached.
+def deep_net(name: str, data: str | Path | None = None, num_calibration: int = 512) -> Generator[Progress, None, Task]:
+    """`alexnet` or `vgg16`, trained here once, which takes long, and cached; calibrated on so many training images.
 
     Raises: TaskError without the images.
     """
     yield Progress(0, 1, "reading images")
-    return (yield from trained(untrained(name, cifar_jpeg(data)), TRAINING[name]))
+    task = yield from trained(untrained(name, cifar_jpeg(data)), TRAINING[name])
+    return replace(task, calibration=shown(task, num_calibration))
+
+
+def shown(task: Task, num_images: int) -> Batches:
+    """The first training images as they are, for calibration."""
+    assert isinstance(task.train, Augmented)
+    return batches(task.train.inputs[:num_images], task.train.targets[:num_images], 64)
 
 
 def untrained(name: str, splits: Splits) -> Task:
