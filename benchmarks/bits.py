@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from bits_page import page
-from kept import Kept, commit
+from kept import Kept, machine
 from search_tasks import SUBJECTS
 from torch import Tensor
 
@@ -25,7 +25,7 @@ from paring.artifacts.manifest import versions
 from paring.artifacts.onnx import write_onnx
 from paring.core.recipe import Pass
 from paring.distill.response import Response
-from paring.engines import machine, open_session
+from paring.engines import open_session
 from paring.finetune import Finetune
 from paring.measure.quality import file_outputs, quality
 from paring.quantize.adaround import Adaround
@@ -138,13 +138,10 @@ def main() -> None:
         for key, passes in missing.items():
             assert task is not None
             began = time.perf_counter()
-            row = made(key, task, passes) | {"commit": commit(), "row_s": time.perf_counter() - began}
+            row = made(key, task, passes) | {"row_s": time.perf_counter() - began}
             seen = row["test"]
             print(f"{time.strftime('%H:%M:%S')} {key}: {seen['metric']:.4f}, moved {seen['moved']:.4f}", flush=True)
-            results = TABLE.load()  # another part may be running beside this one
-            results["rows"][key] = row
-            results |= {"machine": machine(), "versions": versions(), "seed": 0, "threads": 1}
-            TABLE.save(results)
+            TABLE.add(row, "rows", key, machine=machine(), versions=versions(), seed=0, threads=1)
 
 
 if __name__ == "__main__":

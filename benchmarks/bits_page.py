@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from kept import elsewhere
+
 COMMAND = "OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 python benchmarks/bits.py"
 TITLES = {
     "mnist": "MNIST CNN (two convolutions, two Linears)",
@@ -39,7 +41,7 @@ def page(results: dict[str, Any]) -> str:
         own = {key.split(": ", 1)[1]: row for key, row in rows.items() if key.startswith(f"{subject}: ")}
         if own:
             parts += [f"## {title}", *(part for part in (_weights(own, subject), _trained(own, subject)) if part)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, [*parts, elsewhere(rows)])) + "\n"
 
 
 def _weights(rows: dict[str, Any], subject: str) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from distill_page import page
 from distill_tasks import LOGS, language_task, log_fold, mnist_task, num_params, outside_embeddings, text_task
-from kept import Kept
+from kept import Kept, machine
 from torch import nn
 
 from paring import Recipe, Target, compress, rebuild
@@ -41,7 +41,7 @@ from paring.distill.relational import Relational
 from paring.distill.response import Response
 from paring.distill.self_attention import SelfAttention
 from paring.distill.weighted import Weighted
-from paring.engines import machine, open_session
+from paring.engines import open_session
 from paring.finetune import Finetune
 from paring.measure.metrics import auc, calibration_ratio, poisson_log_loss
 from paring.prune.neurons import Neurons

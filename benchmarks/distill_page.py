@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import numpy as np
+from kept import elsewhere
 from scipy import stats
 
 Rows = dict[str, dict[str, Any]]
@@ -15,7 +16,7 @@ def page(results: dict[str, Any]) -> str:
     """The page as Markdown."""
     rows: Rows = results["rows"]
     sections = (_mnist, _objectives, _conversion, _language, _text)
-    parts = [HEAD, *(section(rows) for section in sections), _foot(results)]
+    parts = [HEAD, *(section(rows) for section in sections), _foot(results), elsewhere(rows)]
     return "\n".join(part for part in parts if part)
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from factorize_page import page
 from factorize_tasks import SUBJECTS, Subject
-from kept import Kept, commit
+from kept import Kept, machine
 
 from paring import Recipe, Target, compress, rebuild
 from paring.artifacts.manifest import versions
@@ -35,7 +35,7 @@ from paring.core.candidate import Candidate
 from paring.core.recipe import Pass
 from paring.core.task import Task
 from paring.distill.response import Response
-from paring.engines import machine, open_session
+from paring.engines import open_session
 from paring.errors import EngineError, ParityError
 from paring.factorize.rank import ByClock, RankChoice, Ratio
 from paring.factorize.spatial import Spatial
@@ -257,9 +257,9 @@ def _add(results: dict[str, Any], key: str, make: Callable[[], dict[str, Any]]) 
     print(f"{time.strftime('%H:%M:%S')} {key}", flush=True)
     began = time.perf_counter()
     row = make()
-    results["rows"][key] = row | {"commit": commit(), "row_s": time.perf_counter() - began}
-    results |= {"machine": machine(), "versions": versions(), "seed": 0, "blocks": BLOCKS, "threads": 1}
-    TABLE.save(results)
+    row |= {"row_s": time.perf_counter() - began}
+    about = {"machine": machine(), "versions": versions(), "seed": 0, "blocks": BLOCKS, "threads": 1}
+    results |= TABLE.add(row, "rows", key, **about)
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from kept import elsewhere
+
 TITLES = {
     "mnist": "MNIST, fully connected net 784-512-256-128-10",
     "text": "MiniLM-L6 on SST-2, feed-forward layers",
@@ -22,7 +24,7 @@ def page(results: dict[str, Any]) -> str:
         own = {key.split(": ", 1)[1]: row for key, row in rows.items() if key.startswith(f"{subject}: ")}
         if own:
             parts += [f"## {title}", _table(own), _pairs(own), _dense(own)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(part for part in [*parts, elsewhere(results["rows"])] if part) + "\n"
 
 
 def _head(results: dict[str, Any]) -> str:

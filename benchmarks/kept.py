@@ -72,13 +72,13 @@ def _where(about: dict[str, Any]) -> str | None:
     return f"{cpu}, {gpu}" if gpu else str(cpu)
 
 
-def elsewhere(rows: dict[str, dict[str, Any]]) -> str:
+def elsewhere(rows: dict[str, dict[str, Any]], key: str = "where", verb: str = "Made") -> str:
     """Which rows were made on which other machine; nothing where all were made on the same."""
     found: dict[str, list[str]] = {}
     for name, row in rows.items():
-        if "where" in row:
-            found.setdefault(row["where"], []).append(name)
-    return "\n".join(f"Made on another machine ({where}): {'; '.join(names)}." for where, names in found.items())
+        if key in row:
+            found.setdefault(row[key], []).append(name)
+    return "\n".join(f"{verb} on another machine ({where}): {'; '.join(names)}." for where, names in found.items())
 
 
 def machine() -> dict[str, Any]:

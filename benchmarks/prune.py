@@ -183,8 +183,10 @@ def add(rows: dict[str, dict[str, Any]]) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         results = TABLE.load()
         about = {"machine": machine(), "versions": versions(), "threads": 1}
+        other = placed(results, about)
         for key, row in rows.items():
-            results["rows"][key] = results["rows"].get(key, {"commit": commit()}) | row | placed(results, about)
+            where = {"timed_where" if "timed" in row else "where": there for there in other.values()}
+            results["rows"][key] = results["rows"].get(key, {"commit": commit()}) | row | where
         results |= {name: value for name, value in about.items() if name not in ABOUT or name not in results}
         TABLE.save(results)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from kept import Kept, commit
+from kept import Kept, machine
 from quantize_clock import timed
 from quantize_files import Peer, answers_judged, file_bytes, folder_of, judged, our_file, weight_bytes
 from quantize_page import page
@@ -28,7 +28,6 @@ from quantize_tasks import SUBJECTS, Subject, given_to_peers
 
 from paring.artifacts.manifest import versions
 from paring.core.recipe import Pass
-from paring.engines import machine
 from paring.errors import EngineError, ParityError
 
 HOME = Path(__file__).parent
@@ -70,10 +69,8 @@ def _add(results: dict[str, Any], part: str, key: str, make: Callable[[], dict[s
     print(f"{time.strftime('%H:%M:%S')} {key}", flush=True)
     began = time.perf_counter()
     row = make()
-    results |= TABLE.load()  # another subject may have run meanwhile
-    results[part][key] = row | {"commit": commit(), "row_s": time.perf_counter() - began}
-    results |= {"machine": machine(), "versions": versions(), "seed": 0, "threads": 1}
-    TABLE.save(results)
+    row |= {"row_s": time.perf_counter() - began}
+    results |= TABLE.add(row, part, key, machine=machine(), versions=versions(), seed=0, threads=1)
 
 
 def main() -> None:

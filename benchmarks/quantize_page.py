@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kept import elsewhere
+
 TITLES = {
     "mnist": "MNIST CNN (32-64-128)",
     "conversion": "Conversion MLP (online shoppers, 256-128)",
@@ -55,7 +57,7 @@ def page(results: dict[str, Any]) -> str:
         clocks = {key.split(": ", 1)[1]: row for key, row in times.items() if key.startswith(f"{subject}: ")}
         if own or clocks:
             parts += [f"## {title}", *_files(subject, own), *_clocks(clocks)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, [*parts, elsewhere(rows), elsewhere(times)])) + "\n"
 
 
 def _table(heads: list[str], lines: list[list[str]]) -> str:
