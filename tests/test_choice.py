@@ -59,7 +59,7 @@ def test_a_missed_budget_names_the_nearest_miss_and_what_it_breaks() -> None:
     with pytest.raises(BudgetError) as caught:
         select(field, Budget(max_file_bytes=1000))
     assert "none of 2 candidates" in str(caught.value)
-    assert "Nearest is near: file size 1,500 bytes where the budget says 1,000 bytes. Raise" in str(caught.value)
+    assert "Nearest is near: file size 1,500 bytes where the budget says 1,000 bytes. Give way" in str(caught.value)
     with pytest.raises(BudgetError, match="the one candidate does not stay inside"):
         select(field[:1], Budget(max_file_bytes=1000))
 

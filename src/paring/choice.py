@@ -67,6 +67,4 @@ def _nearest_miss(measured: Sequence[Measurement], budget: Budget) -> str:
         for limit in sorted(broken)
     )
     count = "the one candidate does not stay" if len(measured) == 1 else f"none of {len(measured)} candidates stays"
-    return (
-        f"budget: {count} inside. Nearest is {nearest.name}: {told}. Raise the limit, or add recipes that go further."
-    )
+    return f"budget: {count} inside. Nearest is {nearest.name}: {told}. Give way there, or add recipes that go further."

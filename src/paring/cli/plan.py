@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 
@@ -27,12 +28,13 @@ def plan_of(task: Task, recipes: Sequence[Recipe], bench: Bench) -> dict[str, An
     """Steps, rough seconds and rough bytes per recipe, from one timed forward of each data set's first batch."""
     state, _ = take_state(task.model)
     num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
-    validation_s = _pass_s(task, "validation")
+    pass_s = cache(partial(_pass_s, task))  # a timed forward a split, however many recipes look at it
+    validation_s = pass_s("validation")
     measure_s = bench.blocks * bench.min_block_ms / 1000 * (2 * len(bench.targets()) + 3)
     judge_s = EXPORT_S + measure_s + validation_s * (len(bench.targets()) + 1)
     rows: list[dict[str, Any]] = []
     for recipe in (Recipe((), "baseline"), *recipes):
-        seconds = judge_s + sum(_step_s(task, step, validation_s) for step in recipe.passes)
+        seconds = judge_s + sum(_step_s(step, pass_s) for step in recipe.passes)
         steps = [step.name for step in recipe.passes]
         rows.append({"name": str(recipe), "steps": steps, "seconds": round(seconds, 1), "bytes": 2 * num_bytes})
     return {
@@ -55,16 +57,16 @@ def plan_table(plan: dict[str, Any]) -> Table:
     return table
 
 
-def _step_s(task: Task, step: Pass, validation_s: float) -> float:
+def _step_s(step: Pass, pass_s: Callable[[str], float]) -> float:
     """Seconds of a pass: its epochs, each with a look at validation, a teacher's forward where it is distilled, and
     its looks at the calibration data."""
     seconds = 0.0
     if epochs := epochs_of(step):
         objective = getattr(step, "objective", None) or getattr(getattr(step, "schedule", None), "objective", None)
         taught = 0.0 if objective is None or isinstance(objective, Supervised) else 1.0
-        seconds += epochs * ((BACKWARD + taught) * _pass_s(task, "train") + validation_s)
+        seconds += epochs * ((BACKWARD + taught) * pass_s("train") + pass_s("validation"))
     if "calibration" in step.requirements():
-        seconds += CALIBRATION_LOOKS * _pass_s(task, "calibration")
+        seconds += CALIBRATION_LOOKS * pass_s("calibration")
     return seconds
 
 
