@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx_files import floats, save
 
 import paring.engines as engines
@@ -182,6 +183,26 @@ def test_exact_onnxruntime_does_not_saturate(
     x = (np.arange(3 * 64, dtype=np.float32).reshape(3, 64) + 60) / 255  # on the quantizer's grid
     y = open_session(path, Target(), exact=True).run({"x": x})[0]
     np.testing.assert_allclose(y, answer(x), rtol=1e-4)
+
+
+def test_exact_onnxruntime_reads_scales_of_channels_without_zero_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    q, scale = np.array([[1, -2, 3], [4, 5, -128]], np.int8), np.array([0.5, 0.25, 2.0], np.float32)
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "s"], ["w"], axis=1),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, n]) for name, n in (("x", 2), ("y", 3))]
+    held = [numpy_helper.from_array(q, "q"), numpy_helper.from_array(scale, "s")]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    onnx.save_model(model, tmp_path / "m.onnx")
+    monkeypatch.setattr("paring.engines.onnxruntime.has_vnni", lambda: False)
+    x = np.array([[1.0, -1.0]], np.float32)
+    for exact in (False, True):
+        answer = open_session(tmp_path / "m.onnx", Target(), exact=exact).run({"x": x})[0]
+        np.testing.assert_allclose(answer, x @ (q * scale))
 
 
 def test_static_shapes_bind_in_openvino(affine_file: Path) -> None:

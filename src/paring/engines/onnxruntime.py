@@ -91,7 +91,7 @@ def open_onnxruntime(path: Path, target: Target, *, exact: bool, profile: Path |
         options.profile_file_prefix = str(profile / "profile")
         options.optimized_model_filepath = str(profile / OPTIMIZED)
     try:
-        native = ort.InferenceSession(str(path), options, providers=[provider])
+        native = ort.InferenceSession(_source(path, exact=exact), options, providers=[provider])
     except Exception as error:
         if type(error).__name__ in ("InvalidProtobuf", "InvalidGraph", "NoModel") and "No Op registered" not in str(
             error
@@ -106,6 +106,33 @@ def open_onnxruntime(path: Path, target: Target, *, exact: bool, profile: Path |
     inputs = tuple(_spec(path, "input", entry) for entry in native.get_inputs())
     outputs = tuple(_spec(path, "output", entry) for entry in native.get_outputs())
     return OnnxRuntimeSession(path, native, inputs, outputs)
+
+
+def _source(path: Path, *, exact: bool) -> str | bytes:
+    """The file, or its content with a zero point for every channel of int8 weights that have scales alone.
+
+    Where u8 x u8 kernels are asked for, ONNX Runtime moves such weights by 128 and writes one zero point for all
+    channels, which its own DequantizeLinear then refuses.
+    """
+    if not exact or has_vnni():
+        return str(path)
+    import onnx
+    from onnx import numpy_helper
+
+    try:
+        model = onnx.load(path)
+    except Exception:  # what is wrong with the file is for ONNX Runtime to say
+        return str(path)
+    held, mended = {one.name: one for one in model.graph.initializer}, False
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and len(node.input) == 2:
+            weight, scale = (held.get(name) for name in node.input)
+            if weight is not None and scale is not None and weight.data_type == onnx.TensorProto.INT8 and scale.dims:
+                zeros = np.zeros(tuple(scale.dims), np.int8)
+                node.input.append(f"{node.output[0]}_zero_point")
+                model.graph.initializer.append(numpy_helper.from_array(zeros, node.input[2]))
+                mended = True
+    return model.SerializeToString() if mended else str(path)
 
 
 def session_options(target: Target, *, exact: bool) -> Any:
