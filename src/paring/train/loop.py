@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -127,6 +128,11 @@ class _Loop:
             if whole and self.checkpoint.due() and self.processes.is_first:
                 self.checkpoint.write(place)
 
+    @cached_property
+    def _in_bf16(self) -> bool:
+        """Whether a forward computes in bf16: where it is asked for and quick."""
+        return self.training.precision == "bf16" and quick_in_bf16(self.processes.accelerator.device)
+
     def _batch(self, batch: Any, place: Place, per_epoch: int, num_steps: int) -> float:
         """Learns from one batch; the weights move with every `accumulation`th, and with the last of an epoch."""
         from accelerate.utils import send_to_device
@@ -140,8 +146,7 @@ class _Loop:
         optimizer = self.checkpoint.optimizer
         for group in optimizer.param_groups:
             group["lr"] = training.learning_rate * training.rate_at(place.done, num_steps)
-        in_bf16 = training.precision == "bf16" and quick_in_bf16(accelerator.device)
-        with torch.autocast(accelerator.device.type, dtype=torch.bfloat16, enabled=in_bf16):
+        with torch.autocast(accelerator.device.type, dtype=torch.bfloat16, enabled=self._in_bf16):
             loss: Tensor = self.lesson.loss(inputs, target, answers) * weight
         accelerator.backward(loss / together)
         if place.batch + 1 == first + together:
