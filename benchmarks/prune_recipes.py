@@ -85,6 +85,8 @@ def movement() -> Rows:
     inside: dict[str, Any] = {"include": ("bert.encoder.*",), "sparsity": 0.9, "scope": "layer", "schedule": gradual}
     return {
         "movement 90%, distilled": (Movement(**inside),),
+        "movement 90%, from zero, distilled": (Movement(**inside, initial="zero"),),
+        "movement 90%, by sensitivity, distilled": (Movement(**inside, importance="sensitivity"),),
         "gradual magnitude 90%, distilled": (Magnitude(**inside),),
     }
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, final, get_args
+from typing import ClassVar, final, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +18,11 @@ from paring.errors import SettingError, UnknownNameError
 from paring.graph.edits.unfuse import unfuse_all
 from paring.graph.masking import Site, choose_masks, sites
 from paring.numerics.importance import NM, Scope
+from paring.prune.scores import Importance, Initial, Scores, scores_for
 from paring.prune.settings import Cubic, check_sparsity
 
 KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 BEGIN = 0.1
-MEMORY = 0.999  # of the gradient's mean square, as Adam's second moment
-EPSILON = 1e-8
-Initial = Literal["magnitude", "zero"]
 
 
 @final
@@ -36,9 +34,12 @@ class Movement(Pass):
     times the schedule's highest learning rate; the gradient is taken at the masked weight, so that a removed weight may
     come back. At rate 1 kept weights rank about as by magnitude, and the greater the rate, the more by where training
     moves them: in a short training a rate above 1 follows the first transient. `initial="zero"` forgets the magnitudes,
-    as the paper does. Sparsity rises on the cubic schedule; `schedule.objective` may be any (so: distilled). `pattern`
-    asks for N:M.
-    Raises: SettingError. Reference: Sanh, Wolf & Rush 2020, arXiv:2005.07683.
+    as the paper does. `importance="sensitivity"` asks how much the loss would change without the weight, not where
+    training moves it (PLATON). `rate` is for scores that begin at magnitudes; the others are only compared with each
+    other. Sparsity rises on the cubic schedule; `schedule.objective` may be any (so: distilled). `pattern` asks for
+    N:M.
+    Raises: SettingError, UnknownNameError. References: Sanh, Wolf & Rush 2020, arXiv:2005.07683; Zhang et al. 2022,
+    arXiv:2206.12562.
     """
 
     name: ClassVar[str] = "prune.movement"
@@ -51,6 +52,7 @@ class Movement(Pass):
     sparsity: float = 0.5  # fraction of zeros
     scope: Scope = "layer"
     pattern: NM | None = None
+    importance: Importance = "movement"
     rate: float = 1.0  # of the scores, in learning rates of the weights
     initial: Initial = "magnitude"
     schedule: Cubic = field(default_factory=lambda: Cubic(begin=BEGIN))
@@ -59,8 +61,9 @@ class Movement(Pass):
         check_sparsity(self.name, self.sparsity, self.pattern, Movement.sparsity)
         if self.scope not in get_args(Scope):
             raise UnknownNameError("scope", self.scope, get_args(Scope), self.name)
-        if self.initial not in get_args(Initial):
-            raise UnknownNameError("initial", self.initial, get_args(Initial), self.name)
+        for field_name, value, known in (("importance", self.importance, Importance), ("initial", self.initial, Initial)):
+            if value not in get_args(known):
+                raise UnknownNameError(field_name, value, get_args(known), self.name)
         if not 0 < self.rate < math.inf:
             raise SettingError(f"{self.name}: rate is {self.rate}; it must be a finite number above 0.")
         if self.schedule.begin <= 0:
@@ -79,7 +82,10 @@ class Movement(Pass):
         final = self.sparsity if self.pattern is None else self.pattern.sparsity
         with ExitStack() as stack:
             pace = self.rate * self.schedule.learning_rate
-            learners = [_Learner(site, model, pace, self.initial) for site in chosen]
+            learners = [
+                _Learner(site, model, scores_for(self.importance, self.initial, site.weight(model).detach(), pace))
+                for site in chosen
+            ]
             for learner in learners:
                 stack.callback(learner.hook.remove)
 
@@ -97,42 +103,31 @@ class Movement(Pass):
 class _Learner:
     """The scores of one weight, and the values its removed entries had when they went."""
 
-    def __init__(self, site: Site, model: nn.Module, pace: float, initial: Initial) -> None:
-        self._site, self._model, self._pace = site, model, pace
+    def __init__(self, site: Site, model: nn.Module, scores: Scores) -> None:
+        self._site, self._model, self._scores = site, model, scores
         self._weight = site.weight(model)
         self._gone_before = site.gone(model)
         if self._gone_before is not None:
             self._gone_before = self._gone_before.clone()
         self._latent = self._weight.detach().clone()
-        magnitude = 0.5 * self._latent.float() ** 2
-        self._score = magnitude if initial == "magnitude" else torch.zeros_like(magnitude)
-        self._square = torch.zeros_like(magnitude)  # of the gradient, its running mean
-        self._seen = torch.zeros(())  # steps
         self.hook = self._weight.register_post_accumulate_grad_hook(self._learn)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def _learn(self, weight: Tensor) -> None:
-        """Called behind every backward: equation 3 of the paper, with the latent value where the mask has a zero."""
+        """Called behind every backward, with the latent value where the mask has a zero."""
         assert weight.grad is not None
-        self._to(weight.device)
+        self._latent = self._latent.to(weight.device)
+        self._scores.to_(weight.device)
         self._latent = torch.where(weight != 0, weight, self._latent)
-        gradient = weight.grad.float()
-        self._seen += 1
-        self._square.lerp_(gradient**2, 1 - MEMORY)
-        typical = (self._square / (1 - MEMORY**self._seen)).sqrt()
-        self._score -= self._pace * self._latent.float() * gradient / (typical + EPSILON)
-
-    def _to(self, device: torch.device) -> None:
-        self._latent, self._score = self._latent.to(device), self._score.to(device)
-        self._square, self._seen = self._square.to(device), self._seen.to(device)
+        self._scores.learn_(self._latent.float(), weight.grad.float())
 
     def state(self) -> tuple[Tensor, ...]:
         """What a checkpoint must hold of it."""
-        return self._latent, self._score, self._square, self._seen
+        return self._latent, *self._scores.state()
 
     def scores(self) -> Tensor:
         """Scores shifted to be at least 0, and -1 where an earlier pass removed the weight."""
-        shifted = self._score - self._score.min()
+        shifted = self._scores.value - self._scores.value.min()
         gone = self._gone_before
         return shifted if gone is None else shifted.masked_fill(gone.to(shifted.device), -1.0)
 
