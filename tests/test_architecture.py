@@ -56,7 +56,7 @@ SHARED_WITHIN = {
         )
     ),
     "paring.share.closed_form",
-    *(f"paring.prune.{shared}" for shared in ("by_clock", "settings", "structure")),
+    *(f"paring.prune.{shared}" for shared in ("by_clock", "scores", "settings", "structure")),
     *(f"paring.distill.{shared}" for shared in ("answers", "pairs")),
     *(f"paring.factorize.{shared}" for shared in ("rank", "by_clock", "view", "options", "calibrated", "fisher")),
 }

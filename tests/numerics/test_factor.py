@@ -37,6 +37,30 @@ def test_predicted_loss_is_measured_and_plain_never_beats_whitened(
     assert output_loss(W, *parts.cut(min(num_out, num_in)), G) == pytest.approx(0, abs=1e-9 * total)
 
 
+@pytest.mark.parametrize("num_rows", [3, 12, 400])
+def test_a_wide_matrix_has_the_parts_that_a_root_gives(num_rows: int) -> None:
+    W, G = problem(6, 12, num_rows, 4)
+    weight = torch.rand(6, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.1
+    root = whitening(G)
+    U, S, Vh = torch.linalg.svd((weight[:, None] * W) @ root.root_IK, full_matrices=False)
+    kept = min(num_rows, 6)
+    parts = decompose(W, root, weight)
+    assert torch.allclose(parts.S_K, S[:kept], rtol=1e-6)
+    for rank in range(1, kept):
+        by_root = (U[:, :rank] / weight[:, None] * S[:rank]) @ root.unwhiten(Vh[:rank])
+        seen = (torch.matmul(*parts.cut(rank)) - by_root) @ root.root_IK  # alike wherever the data goes
+        assert float(seen.norm()) < 1e-6 * float((W @ root.root_IK).norm())
+
+
+def test_a_wide_matrix_whose_outputs_are_always_zero_keeps_nothing() -> None:
+    G = torch.zeros(8, 8, dtype=torch.float64)
+    G[0, 0] = 1.0
+    W = torch.randn(3, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    W[:, 0] = 0.0
+    A, B = decompose(W, whitening(G)).cut(2)
+    assert torch.isfinite(A).all() and torch.isfinite(B).all() and not (A @ B)[:, 0].any()
+
+
 def test_no_descent_from_the_whitened_factors_finds_less_loss() -> None:
     W, G = problem(6, 8, 40, 3)
     parts = decompose(W, whitening(G))

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from paring.core.recipe import Pass
 from paring.factorize.rank import Ratio
+from paring.factorize.svd import Svd
 from paring.factorize.whitened_svd import WhitenedSvd
 from paring.prune.channels import Channels
 from paring.prune.obs import Obs
@@ -15,6 +16,7 @@ from paring.quantize.cast import Cast
 from paring.quantize.embedding import Embedding
 from paring.quantize.gptq import Gptq
 from paring.quantize.static import Static
+from paring.quantize.weight_only import WeightOnly
 
 Structure = Literal["dense", "width", "rank", "sparsity"]
 Precision = Literal["float", "half", "int8", "int4"]
@@ -49,6 +51,22 @@ class Unit:
 
 Choice = Mapping[Unit, Option]
 DENSE = Option()
+
+
+def shape_passes(choice: Choice) -> list[Pass]:
+    """Passes to the same shapes and types by the cheapest criteria: for the clock, and for what a file holds beside
+    its numbers."""
+    steps: list[Pass] = []
+    for ratio, names in _by_amount(choice, "width", lambda unit: unit.producers):
+        bare = Channels(pruning_ratio=ratio, include=names, reconstruct=False, reestimate=False, on_unsupported="skip")
+        steps.append(bare)
+    for ratio, names in _by_amount(choice, "rank", lambda unit: unit.linears):
+        steps.append(Svd(rank=Ratio(ratio), include=names, on_unsupported="skip"))
+    few_bits = {unit: option for unit, option in choice.items() if option.precision == "int4" and not unit.is_table}
+    if few_bits:
+        names = _named(dict.fromkeys(few_bits, "int4"), "int4")
+        steps.append(WeightOnly(num_bits=4, clip=False, include=names, on_unsupported="skip"))
+    return [*steps, *precision_passes({unit: option for unit, option in choice.items() if unit not in few_bits})]
 
 
 def structure_passes(choice: Choice) -> list[Pass]:

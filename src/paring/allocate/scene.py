@@ -22,7 +22,7 @@ from paring.core.task import tensors_of
 from paring.errors import CorruptFileError
 from paring.graph.state import named_tensors, tensor_bytes
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def scene_of(
         return _read(path)
     table = yield from build_table(model, units, menu, yardstick)
     if whole is None:
-        whole = yield from fit_whole(model, table, menu.target, yardstick.task, samples=samples)
+        whole = yield from fit_whole(model, table, menu.target, yardstick.task, samples=samples, coded=menu.coded)
     kept = Kept(tuple(table), tuple(tuple(entries) for entries in table.values()), whole)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")

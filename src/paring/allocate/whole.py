@@ -13,9 +13,10 @@ from torch import nn
 
 from paring.allocate.costs import sized_inputs
 from paring.allocate.made import made
-from paring.allocate.option import Option, Unit, precision_passes, structure_passes
+from paring.allocate.option import Option, Unit, precision_passes, shape_passes, structure_passes
 from paring.allocate.table import KINDS, Entry, Table
 from paring.artifacts.onnx import write_onnx
+from paring.container.file import pack
 from paring.core.edit import Progress
 from paring.core.target import Target
 from paring.core.task import Task
@@ -33,7 +34,7 @@ TRUST = 0.05  # in the parts as they were measured
 class Whole:
     """`ms = weights . features` and `bytes = overhead + sum of parts`; residuals of files left out of the fit.
 
-    `dense_ms` and `dense_bytes` are of the exported model as it came.
+    `dense_ms` and `dense_bytes` are of the exported model as it came, not coded.
     """
 
     weights: tuple[float, ...]
@@ -61,20 +62,25 @@ class Whole:
 
 
 def fit_whole(
-    model: nn.Module, table: Table, target: Target, task: Task, *, samples: int
+    model: nn.Module, table: Table, target: Target, task: Task, *, samples: int, coded: bool = False
 ) -> Generator[Progress, None, Whole]:
     """Exports `samples` mixes of options (the model as it is first), times them in turns, and fits.
 
+    Where bytes are `coded`, the files' sizes are those of their containers, of mixes that change no shape: what is
+    coded of the others depends on their numbers.
     Raises: ExportError, EngineError if a file cannot be written or run.
     """
     mixes = mixes_of(table, samples, task.seed)
-    runners, sizes = {}, []
+    runners, beside, dense_bytes = {}, [], 0
     with TemporaryDirectory() as folder:
         for place, mix in enumerate(mixes):
             yield Progress(place, len(mixes), "exporting whole models to time")
             path = Path(folder) / f"{place}.onnx"
-            write_onnx(joint(model, task, {unit: entry.option for unit, entry in mix.items()}), task, path)
-            sizes.append(path.stat().st_size)
+            write_onnx(made(model, task, shape_passes({u: entry.option for u, entry in mix.items()})), task, path)
+            dense_bytes = dense_bytes or path.stat().st_size
+            if not coded or all(entry.option.structure == "dense" for entry in mix.values()):
+                size = pack(path, path.with_suffix(".paring")).file_bytes if coded else path.stat().st_size
+                beside.append(size - sum(entry.num_bytes for entry in mix.values()))
             session = open_session(path, target)
             inputs = file_inputs(session, sized_inputs(task, target.batch_size))
             if target.static_shapes:
@@ -86,13 +92,12 @@ def fit_whole(
     features = np.array([[1.0, *np.sum([_features(entry) for entry in mix.values()], axis=0)] for mix in mixes])
     prior = np.array([0.0] + [1.0] * len(KINDS) + [0.0] * (len(KINDS) - 1))
     found = fit(features, measured, prior, np.where(prior > 0, TRUST, 0.0))
-    parts = [sum(entry.num_bytes for entry in mix.values()) for mix in mixes]
     return Whole(
         tuple(float(one) for one in found.weights_F),
         tuple(float(one) for one in found.residual_N),
-        float(np.mean(np.array(sizes) - parts)),
+        float(np.mean(beside)),
         float(measured[0]),
-        float(sizes[0]),
+        float(dense_bytes),
     )
 
 

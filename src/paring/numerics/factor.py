@@ -73,10 +73,25 @@ def decompose(W_OI: Tensor, whiten: Whitening | None = None, weight_O: Tensor | 
     if not torch.isfinite(W_OI).all():
         raise LayerError("its weight holds NaN or infinity")
     scaled_OI = W_OI.double() if weight_O is None else weight_O[:, None].double() * W_OI.double()
-    seen_OI = scaled_OI if whiten is None else scaled_OI @ whiten.root_IK
-    U_OK, S_K, Vh_KI = _svd(seen_OI)
-    left_OK = U_OK if weight_O is None else U_OK / weight_O[:, None].double()
-    return Decomposition(left_OK, S_K, Vh_KI if whiten is None else whiten.unwhiten(Vh_KI))
+    if whiten is None:
+        U_OK, S_K, right_KI = _svd(scaled_OI)
+    elif len(W_OI) < W_OI.shape[1]:
+        U_OK, S_K, right_KI = _by_outputs(scaled_OI, whiten.G_II)
+    else:
+        U_OK, S_K, Vh_KI = _svd(scaled_OI @ whiten.root_IK)
+        right_KI = whiten.unwhiten(Vh_KI)
+    return Decomposition(U_OK if weight_O is None else U_OK / weight_O[:, None].double(), S_K, right_KI)
+
+
+def _by_outputs(W_OI: Tensor, G_II: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The parts of a wide matrix by the second moment of its outputs, which is small: `W G W^T = U S^2 U^T` and
+    `right = S^-1 U^T W`. The same parts as through a root of G, which costs O(in^3)."""
+    moment_OO = W_OI @ G_II @ W_OI.T
+    squares_K, U_OK = torch.linalg.eigh((moment_OO + moment_OO.T) / 2)
+    kept = squares_K > W_OI.shape[1] * torch.finfo(torch.float64).eps * squares_K[-1]
+    kept[-1] = True  # outputs that are always zero have one part, of no weight
+    S_K, U_OK = squares_K[kept].flip(0).clamp(min=1e-150).sqrt(), U_OK[:, kept].flip(1)
+    return U_OK, S_K, (U_OK.T @ W_OI) / S_K[:, None]
 
 
 def _svd(M: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -52,25 +53,43 @@ class Moments:
 
 @dataclass(frozen=True)
 class Whitening:
-    """A square root of a second moment, `G = L L^T`, and the way back through it.
+    """A square root of a second moment, `G = L L^T`, and the way back through it; made when it is first asked for."""
 
-    `root_IK` is lower triangular (Cholesky, K = I) where G is positive definite; where it is singular, its columns are
-    scaled eigenvectors and `inverse_KI` is the pseudo-inverse: directions that the data never took count as nothing.
-    """
+    G_II: Tensor
 
-    root_IK: Tensor
-    inverse_KI: Tensor | None
+    @property
+    def root_IK(self) -> Tensor:
+        """L: lower triangular (Cholesky, K = I) where G is well-conditioned, else scaled eigenvectors."""
+        return self._roots[0]
+
+    @property
+    def inverse_KI(self) -> Tensor | None:
+        """The pseudo-inverse of L, where it is not triangular: directions that the data never took count as nothing."""
+        return self._roots[1]
+
+    @cached_property
+    def _roots(self) -> tuple[Tensor, Tensor | None]:
+        root_II, failed = torch.linalg.cholesky_ex(self.G_II)
+        if not failed:
+            pivots_I = root_II.diagonal() ** 2
+            if float(pivots_I.min()) > 1e-10 * float(self.G_II.diagonal().max()):
+                return root_II, None
+        values_I, vectors_II = torch.linalg.eigh(self.G_II)
+        kept = values_I > len(values_I) * torch.finfo(torch.float64).eps * values_I[-1]
+        scale_K, vectors_IK = values_I[kept].sqrt(), vectors_II[:, kept]
+        return vectors_IK * scale_K, (vectors_IK / scale_K).T
 
     def unwhiten(self, V_RK: Tensor) -> Tensor:
         """`V L^-1`, (rank, in), by solving the triangular system or by the pseudo-inverse."""
-        if self.inverse_KI is not None:
-            return V_RK @ self.inverse_KI
-        solved_RI: Tensor = torch.linalg.solve_triangular(self.root_IK, V_RK, upper=False, left=False)
+        root_IK, inverse_KI = self._roots
+        if inverse_KI is not None:
+            return V_RK @ inverse_KI
+        solved_RI: Tensor = torch.linalg.solve_triangular(root_IK, V_RK, upper=False, left=False)
         return solved_RI
 
 
 def whitening(G_II: Tensor) -> Whitening:
-    """The square root of a second moment: Cholesky where it is well-conditioned, else by eigenvectors.
+    """The square root of a second moment.
 
     Args: G_II: symmetric positive semi-definite, (in, in), float64.
     Raises: LayerError if G holds NaN or infinity, or is all zero.
@@ -79,12 +98,4 @@ def whitening(G_II: Tensor) -> Whitening:
         raise LayerError("NaN or infinity")
     if not G_II.any():
         raise LayerError("zero on all the data")
-    root_II, failed = torch.linalg.cholesky_ex(G_II)
-    if not failed:
-        pivots_I = root_II.diagonal() ** 2
-        if float(pivots_I.min()) > 1e-10 * float(G_II.diagonal().max()):
-            return Whitening(root_II, None)
-    values_I, vectors_II = torch.linalg.eigh(G_II)
-    kept = values_I > len(values_I) * torch.finfo(torch.float64).eps * values_I[-1]
-    scale_K, vectors_IK = values_I[kept].sqrt(), vectors_II[:, kept]
-    return Whitening(vectors_IK * scale_K, (vectors_IK / scale_K).T)
+    return Whitening(G_II)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from paring.errors import ShapeError
 from paring.numerics.importance import NM, count_of, lowest, nm_mask
+from paring.numerics.remembered import remembered
 
 Order = Literal["blocks", "greedy"]
 CHUNK = 2**24  # doubles held at once where every row needs a matrix of its own
@@ -146,6 +147,7 @@ def refit(W_OI: Tensor, H_II: Tensor, keep_OI: Tensor) -> Tensor:
     return Q_OI
 
 
+@remembered(64)  # a solver asks it for several widths of the same layer
 def unit_errors(W_OI: Tensor, H_II: Tensor, places_US: Tensor, weight_O: Tensor | None = None) -> Tensor:
     """What the output loses by each unit's removal when the rest makes up for it as well as it can, (units,).
 

@@ -61,9 +61,9 @@ class Movement(Pass):
         check_sparsity(self.name, self.sparsity, self.pattern, Movement.sparsity)
         if self.scope not in get_args(Scope):
             raise UnknownNameError("scope", self.scope, get_args(Scope), self.name)
-        for field_name, value, known in (("importance", self.importance, Importance), ("initial", self.initial, Initial)):
+        for setting, value, known in (("importance", self.importance, Importance), ("initial", self.initial, Initial)):
             if value not in get_args(known):
-                raise UnknownNameError(field_name, value, get_args(known), self.name)
+                raise UnknownNameError(setting, value, get_args(known), self.name)
         if not 0 < self.rate < math.inf:
             raise SettingError(f"{self.name}: rate is {self.rate}; it must be a finite number above 0.")
         if self.schedule.begin <= 0:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from paring.core.edit import Progress
 from paring.core.objective import Supervised
+from paring.core.scratch import Scratch
 from paring.core.task import Task
 from paring.store import fingerprint
 from paring.train import Training, fit
@@ -23,6 +24,7 @@ def trained(task: Task, training: Training, *, cache: bool = True) -> Generator[
     """The task with its model trained by `training`; taken from the cache where the same training was done before.
 
     The cache key covers the untrained weights, the data, the seed and the settings, so it never serves another net.
+    A training that was killed goes on from its last checkpoint, which lies beside the cache until it is done.
     """
     key = hashlib.sha256(f"{fingerprint(task)} {training.key()} {torch.__version__}".encode()).hexdigest()[:16]
     path = cache_folder() / f"{task.name}-{key}.safetensors"
@@ -33,12 +35,15 @@ def trained(task: Task, training: Training, *, cache: bool = True) -> Generator[
         return replace(task, model=model.eval())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(task.seed)
-        yield from fit(model, task, Supervised(), training)
+        kept = replace(task, scratch=Scratch(path.with_suffix(".training"))) if cache else task
+        yield from fit(model, kept, Supervised(), training, resumable=cache)
     if cache:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
         save_file(model.state_dict(), partial)
         partial.replace(path)
+        for checkpoint in path.with_suffix(".training").glob("*.safetensors"):
+            checkpoint.unlink(missing_ok=True)
     return replace(task, model=model.eval())
 
 
