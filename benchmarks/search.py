@@ -2,8 +2,9 @@
 
 One JSON row at a time into benchmarks/results/search.json; rows that exist are skipped, so that a run can be taken up
 where it stopped; the page benchmarks/search.md is written after each. `--only WORDS` takes the rows whose names hold
-them. `tables`, `foretold`, `bytes` and `distill` are about quality, size and how long the solver takes; `time` rows
-mean something on a quiet machine only and are left out unless named.
+them. `tables`, `foretold`, `bytes` and `distill` are about quality, size and how long the solver takes; rows of
+`faster` (whose tables hold times), `clock` (every file of a task, in turns) and `time` mean something on a quiet
+machine only and are left out unless named.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 from kept import HOME, Kept, machine
 from scipy.stats import spearmanr
+from search_clock import clocked, file_of
 from search_page import page
 from search_tasks import SUBJECTS, resnet20
 
@@ -50,6 +51,7 @@ from paring.search.search import Effort, search
 
 TABLE = Kept("search", page)
 SHRINKS = (2.0, 3.0, 4.0, 6.0, 8.0)
+SPEEDUPS = (1.5, 2.0, 3.0)
 NUM_MIXES = 30
 FAMILIES: dict[str, dict[str, Any]] = {
     "joint": {},
@@ -142,25 +144,36 @@ def _mixes(table: Table, whole: Whole) -> Iterator[dict[Any, Entry]]:
         }
 
 
-def at_bytes(subject: str, family: str, shrink: float) -> Row:
-    """One family (or all) at one size: the file's bytes, and what it loses on data that chose nothing."""
-    return _quality(task_of(subject), (solver(shrink=shrink, **FAMILIES[family]),))
+def within(subject: str, family: str, name: str, **budget: float) -> Row:
+    """One family (or all) within one budget: the file's bytes, and what it loses on data that chose nothing."""
+    return _quality(task_of(subject), (solver(**({"shrink": None} | budget | FAMILIES[family])),), file_of(name))
 
 
-def golden(subject: str, name: str) -> Row:
+def golden(subject: str, recipe: str, name: str) -> Row:
     """A fixed recipe."""
-    return _quality(task_of(subject), GOLDEN[name])
+    return _quality(task_of(subject), GOLDEN[recipe], file_of(name))
 
 
-def _quality(task: Task, steps: tuple[Pass, ...]) -> Row:
+def clock(subject: str) -> Row:
+    """Every file of the task, by size and by speed, in turns; on a quiet machine."""
+    known = TABLE.load()["rows"]
+    rows = {
+        name: row
+        for section in ("bytes", "faster")
+        for name, row in known.get(section, {}).items()
+        if name.startswith(f"{subject} /")
+    }
+    return clocked(task_of(subject), subject, rows, Target())
+
+
+def _quality(task: Task, steps: tuple[Pass, ...], path: Path) -> Row:
     start = time.perf_counter()
     try:
         model = rebuild(compress(task, Recipe(steps)), task)
     except BudgetError as error:
         return {"miss": str(error)}
-    with TemporaryDirectory() as folder:
-        write_onnx(model, task, Path(folder) / "model.onnx")
-        file_bytes = (Path(folder) / "model.onnx").stat().st_size
+    write_onnx(model, task, path)
+    file_bytes = path.stat().st_size
     row: Row = {"file_bytes": file_bytes, "seconds": time.perf_counter() - start}
     assert task.test is not None
     for split, data in (("validation", task.validation), ("test", task.test)):
@@ -184,7 +197,7 @@ def distill(subject: str, seed: int) -> Row:
     default = Finetune(epochs=2, objective=Response(kind=kind))
     rows = []
     for step in (default, *tried):
-        row = _quality(task, (cut, step))
+        row = _quality(task, (cut, step), file_of(f"{subject} distilled"))
         settings = {"learning_rate": step.learning_rate, "temperature": step.objective.temperature}  # type: ignore[attr-defined]
         rows.append(row | settings | {"alpha": step.objective.alpha})  # type: ignore[attr-defined]
     best = min(rows[1:], key=lambda row: row["validation_drop"])
@@ -223,16 +236,22 @@ def latency(subject: str, engine: str) -> Row:
 def rows() -> dict[str, dict[str, Callable[[], Row]]]:
     """Section -> row -> how it is made, small models first."""
     found: dict[str, dict[str, Callable[[], Row]]] = {
-        name: {} for name in ("tables", "foretold", "bytes", "distill", "time")
+        name: {} for name in ("tables", "foretold", "bytes", "faster", "clock", "distill", "time")
     }
     for subject in SUBJECTS:
         found["tables"][subject] = partial(tables, subject)
         found["foretold"][subject] = partial(foretold, subject)
-        for shrink in SHRINKS:
-            for family in FAMILIES:
-                found["bytes"][f"{subject} / {family} / {shrink:g}x"] = partial(at_bytes, subject, family, shrink)
-        for name in GOLDEN:
-            found["bytes"][f"{subject} / recipe {name}"] = partial(golden, subject, name)
+        for family in FAMILIES:
+            for shrink in SHRINKS:
+                name = f"{subject} / {family} / {shrink:g}x"
+                found["bytes"][name] = partial(within, subject, family, name, shrink=shrink)
+            for speedup in SPEEDUPS:
+                name = f"{subject} / {family} / {speedup:g}x faster"
+                found["faster"][name] = partial(within, subject, family, name, speedup=speedup)
+        for recipe in GOLDEN:
+            name = f"{subject} / recipe {recipe}"
+            found["bytes"][name] = partial(golden, subject, recipe, name)
+        found["clock"][subject] = partial(clock, subject)
         for engine in ("onnxruntime", "openvino"):
             found["time"][f"{subject} / latency / {engine}"] = partial(latency, subject, engine)
         found["time"][f"{subject} / search 30 min"] = partial(timed_search, subject, 30)
@@ -245,7 +264,7 @@ def rows() -> dict[str, dict[str, Callable[[], Row]]]:
 def main() -> None:
     """Runs the rows that are not there yet."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sections", nargs="*", default=[], help="tables, foretold, bytes, distill, time")
+    parser.add_argument("sections", nargs="*", default=[], help="tables, foretold, bytes, faster, clock, distill, time")
     parser.add_argument("--only", default="", help="rows whose names hold these words")
     parser.add_argument("--render", action="store_true", help="write the page from the rows that are there")
     given = parser.parse_args()

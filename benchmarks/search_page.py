@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 HEAD = """# The budget solver and the search, measured
@@ -34,6 +35,7 @@ def page(results: dict[str, Any]) -> str:
         ("tables", _tables),
         ("foretold", _foretold),
         ("bytes", _bytes),
+        ("clock", partial(_clock, rows)),
         ("distill", _distill),
         ("time", _time),
     ):
@@ -83,8 +85,36 @@ def _bytes(rows: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _beaten(task: str, rows: dict[str, Any]) -> list[str]:
-    """Joint rows that another one beats in bytes and in loss on validation, said outright."""
+def _clock(every: dict[str, Any], rows: dict[str, Any]) -> str:
+    """All files of a task by their measured time, those made for a size too."""
+    known = every.get("bytes", {}) | every.get("faster", {})
+    heads = ("what", "ms", "faster", "file bytes", "loss, validation", "loss, test", "metric drop, test")
+    parts = [
+        "## At equal latency\n\nEvery file above and those made for a speed, one call at batch 1, in turns, with 99 % "
+        "intervals. What is out of reach is not listed."
+    ]
+    for task, row in rows.items():
+        lines = []
+        for name, one in sorted(row["files"].items(), key=lambda item: item[1]["ms"]):
+            its = known.get(name)
+            losses = (
+                (f"{its['validation_loss']:.4g}", f"{its['test_loss']:.4g}", f"{its['test_drop']:+.4f}")
+                if its
+                else ("", "", "")
+            )
+            ratio = "{:.2f}x ({:.2f} to {:.2f})".format(*one["faster"])
+            lines.append(
+                (", ".join(name.split(" / ")[1:]) or name, f"{one['ms']:.4g}", ratio, f"{one['bytes']:,}", *losses)
+            )
+        timed = {name: known[name] | {"ms": one["ms"]} for name, one in row["files"].items() if name in known}
+        said = "\n".join(_beaten(task, timed, "ms", "time")) or "No row beats a joint one in both."
+        floor = f"Noise floor {row['noise_floor']:.1%}."
+        parts.append(f"### {task}, {row['target']}\n\n{floor}\n\n{_table(heads, lines)}\n{said}")
+    return "\n\n".join(parts)
+
+
+def _beaten(task: str, rows: dict[str, Any], cost: str = "file_bytes", called: str = "bytes") -> list[str]:
+    """Joint rows that another one beats in cost and in loss on validation, said outright."""
     own = {name.partition(" / ")[2]: row for name, row in rows.items() if name.startswith(f"{task} /")}
     own = {name: row for name, row in own.items() if "miss" not in row}
     found = []
@@ -92,10 +122,10 @@ def _beaten(task: str, rows: dict[str, Any]) -> list[str]:
         better = [
             other
             for other, its in own.items()
-            if its["file_bytes"] <= row["file_bytes"] and its["validation_loss"] < row["validation_loss"]
+            if its[cost] <= row[cost] and its["validation_loss"] < row["validation_loss"]
         ]
         if name.startswith("joint") and (better := [other for other in better if not other.startswith("joint")]):
-            found.append(f"- {name} is beaten in both by {', '.join(better)}.")
+            found.append(f"- {name} is beaten in {called} and in loss by {', '.join(better)}.")
     return found
 
 

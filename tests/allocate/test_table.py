@@ -16,7 +16,7 @@ from paring.allocate.made import folded, made
 from paring.allocate.option import Option, Unit, precision_passes, structure_passes
 from paring.allocate.prior import prior_of
 from paring.allocate.step import Allocate
-from paring.allocate.table import Menu, Table, build_table
+from paring.allocate.table import Known, Menu, Table, build_table
 from paring.allocate.units import units_of
 from paring.core.stream import drain
 from paring.core.target import Target
@@ -43,7 +43,7 @@ def menu(**changes: object) -> Menu:
 def table_of(task: Task, **changes: object) -> Table:
     base = folded(task.model, task.example_inputs)
     units, _ = units_of(ALL, base, task, width=True)
-    return drain(build_table(base, units, menu(**changes), yardstick(task, base, 96)))
+    return drain(build_table(base, units, menu(**changes), yardstick(task, base, 96), Known()))
 
 
 @pytest.mark.parametrize("net", ["images", "dict", "encoder"])

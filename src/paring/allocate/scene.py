@@ -14,7 +14,7 @@ from torch import nn
 
 from paring.allocate.losses import Yardstick
 from paring.allocate.option import Unit
-from paring.allocate.table import Entry, Menu, Table, build_table
+from paring.allocate.table import Entry, Known, Menu, Table, build_table
 from paring.allocate.whole import Whole, fit_whole
 from paring.clock.table import table_path
 from paring.core.edit import Progress
@@ -41,18 +41,20 @@ def scene_of(
     yardstick: Yardstick,
     *,
     samples: int,
+    known: Known,
     whole: Whole | None = None,
 ) -> Generator[Progress, None, tuple[Table, Whole]]:
     """Table and correction for `model` (float, batch norms folded): from the cache, or built now and put there.
 
-    `whole` is the correction where other units of the same model have been fitted already.
+    `known` and the correction `whole` are what is there of other units of the same model; `known` is added to.
     Raises: CorruptFileError for a cache that cannot be read.
     """
     path = _path(model, units, menu, yardstick, samples)
     if path.is_file():
         yield Progress(1, 1, f"option table from {path}")
         return _read(path)
-    table = yield from build_table(model, units, menu, yardstick)
+    table = yield from build_table(model, units, menu, yardstick, known)
+    known.table.update(table)
     if whole is None:
         whole = yield from fit_whole(model, table, menu.target, yardstick.task, samples=samples, coded=menu.coded)
     kept = Kept(tuple(table), tuple(tuple(entries) for entries in table.values()), whole)

@@ -15,7 +15,7 @@ from paring.allocate.made import folded
 from paring.allocate.option import DENSE, Precision, Unit, precision_passes, structure_passes
 from paring.allocate.plan import Limits, Plan, plan_of, searched
 from paring.allocate.scene import scene_of
-from paring.allocate.table import Menu, Table
+from paring.allocate.table import Known, Menu, Table
 from paring.allocate.units import units_of
 from paring.allocate.whole import Whole
 from paring.core.edit import Declined, Progress, Step
@@ -133,10 +133,12 @@ class Allocate(Pass):
         """
         found: list[tuple[Plan, Table, Whole, Limits]] = []
         missed: list[BudgetError] = []
-        whole: Whole | None = None
+        known, whole = Known(), None
         for width in (True, False) if self.widths else (False,):
             units, _ = self.units(base, task, width=width)
-            table, whole = yield from scene_of(base, units, self.menu(), ruler, samples=self.samples, whole=whole)
+            table, whole = yield from scene_of(
+                base, units, self.menu(), ruler, samples=self.samples, known=known, whole=whole
+            )
             limits = self.limits(first or whole, share)
             try:
                 found.append((plan_of(table, whole, limits), table, whole, limits))

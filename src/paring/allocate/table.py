@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import nn
@@ -17,6 +17,7 @@ from paring.clock.costs import Cost, Kind, costs_ms
 from paring.core.edit import Progress
 from paring.core.target import Target
 from paring.graph.capture import input_shapes
+from paring.graph.replay import Recording, record
 from paring.graph.sites import submodule
 from paring.numerics.knapsack import undominated
 
@@ -65,26 +66,38 @@ class Entry:
 Table = dict[Unit, list[Entry]]
 
 
+@dataclass(frozen=True)
+class Known:
+    """Options of units, and the model with every layer in one precision, that are there already."""
+
+    table: Table = field(default_factory=dict)
+    rounded: dict[Precision, nn.Module] = field(default_factory=dict)
+
+
 def build_table(
-    model: nn.Module, units: Sequence[Unit], menu: Menu, yardstick: Yardstick
+    model: nn.Module, units: Sequence[Unit], menu: Menu, yardstick: Yardstick, known: Known
 ) -> Generator[Progress, None, Table]:
     """Every unit's options that no other beats, on `model` (float, batch norms folded).
 
     Each is fitted on the yardstick's calibration data and measured on its own. Options whose loss the curvature already
-    foretells to be hopeless are not measured.
+    foretells to be hopeless are not measured; what is `known` of the same model and menu is not made again.
     """
     layers = [layer for unit in units if not unit.is_table for layer in unit.layers]
     prior = prior_of(model, layers, yardstick)
-    whole: dict[Precision, nn.Module] = {}
-    for precision in menu.precisions_of()[1:]:
-        yield Progress(len(whole), len(menu.precisions_of()) - 1, f"every layer in {precision}")
-        steps = precision_passes({unit: Option(precision=precision) for unit in units})
-        whole[precision] = made(model, yardstick.task, steps)
+    for place, precision in enumerate(menu.precisions_of()[1:]):
+        if precision not in known.rounded:
+            yield Progress(place, len(menu.precisions_of()) - 1, f"every layer in {precision}")
+            steps = precision_passes({unit: Option(precision=precision) for unit in units})
+            known.rounded[precision] = made(model, yardstick.task, steps)
     table: Table = {}
     start = yardstick.loss(model)
+    recording = record(model, yardstick.task, yardstick.data, [unit.layers for unit in units])
     for count, unit in enumerate(units):
         yield Progress(count, len(units), f"options of {unit.name}")
-        rows = list(_entries(model, unit, menu, yardstick, prior, whole, start))
+        if unit in known.table:
+            table[unit] = known.table[unit]
+            continue
+        rows = list(_entries(model, unit, menu, yardstick, prior, known.rounded, start, recording))
         costs = np.array([[entry.num_bytes, *(entry.ms.get(kind, 0.0) for kind in KINDS)] for entry in rows])
         table[unit] = [rows[place] for place in undominated(np.array([entry.loss for entry in rows]), costs)]
     return table
@@ -98,6 +111,7 @@ def _entries(
     prior: Prior,
     whole: Mapping[Precision, nn.Module],
     start: float,
+    recording: Recording,
 ) -> Iterable[Entry]:
     task = yardstick.task
     structured: dict[Option, tuple[nn.Module, dict[str, Cost]]] = {}
@@ -114,7 +128,8 @@ def _entries(
             built = swapped(model, whole[precision], unit.layers)
         else:
             built = made(made_so, task, precision_passes({unit: option}))
-        loss = start if option == Option() else max(start, yardstick.loss(built))
+        with recording.playing(built, unit.layers):
+            loss = start if option == Option() else max(start, yardstick.loss(built))
         if np.isfinite(loss):
             num_bytes = stored_bytes(built, unit.layers, coded=menu.coded)
             yield Entry(option, loss - start, num_bytes, *_times(built, ops, menu.target))

@@ -1,0 +1,174 @@
+"""What a model computes before a changed layer does not change: recorded once, and played back from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paring.core.task import Batch, Task
+from paring.graph.sites import submodule
+
+MOST_BYTES = 2**30  # of answers kept
+_Built = tuple[type, tuple[str, ...]]
+
+
+@dataclass
+class _Run:
+    """A module in one forward: when it was entered and left, how often, and the bytes of its answer."""
+
+    entered: int
+    left: int = 0
+    calls: int = 0
+    size: int | None = None  # None: an answer of a kind that cannot be kept
+
+
+@dataclass
+class Recording:
+    """What modules of `model` answer on each batch of some data, in eval mode; `runs` in the first batch."""
+
+    runs: dict[str, _Run]
+    built: dict[str, _Built]
+    answers: dict[str, list[Any]] = field(default_factory=dict)
+
+    @contextmanager
+    def playing(self, other: nn.Module, layers: Iterable[str]) -> Iterator[None]:
+        """Inside, modules of `other` that end before the first of `layers` begins answer what was recorded.
+
+        `other` is the recorded model with changes in `layers` only; its forwards must take the batches in their order,
+        from the first. What is built differently counts as changed too.
+        """
+        now = {name: _built(module) for name, module in other.named_modules()}
+        changed = {*layers, *(name for name, built in self.built.items() if now.get(name) != built)}
+        begin = _begin(self.runs, changed)
+        batch = -1
+
+        def counted(_module: nn.Module, _args: Any) -> None:
+            nonlocal batch
+            batch += 1
+
+        def player(answers: list[Any]) -> Callable[..., Any]:
+            return lambda *_args, **_kwargs: _copied(answers[batch])
+
+        with ExitStack() as stack:
+            stack.callback(other.register_forward_pre_hook(counted).remove)
+            played: set[str] = set()
+            for name in sorted(self.answers, key=lambda one: one.count(".")):
+                if self.runs[name].left < begin and not _inside(name, played):
+                    played.add(name)
+                    module = submodule(other, name)
+                    module.forward = player(self.answers[name])
+                    stack.callback(delattr, module, "forward")
+            yield
+
+
+def record(
+    model: nn.Module, task: Task, data: Sequence[Batch], starts: Iterable[Iterable[str]], most_bytes: int = MOST_BYTES
+) -> Recording:
+    """Keeps what is worth playing back before each of `starts` (groups of layers), outer modules first.
+
+    Only modules that run once a forward and answer tensors, or tuples of them, are kept.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        recording = _looked_over(model, task, data[0])
+        wanted = _worth_keeping(recording.runs, starts, most_bytes // len(data))
+        for inputs, _ in data:
+            with ExitStack() as stack:
+                for name in wanted:
+                    kept = recording.answers.setdefault(name, [])
+                    keep = _keeper(kept)
+                    stack.callback(submodule(model, name).register_forward_hook(keep).remove)
+                task.predict(model, inputs)
+    finally:
+        model.train(was_training)
+    return recording
+
+
+def _looked_over(model: nn.Module, task: Task, batch: Batch) -> Recording:
+    runs: dict[str, _Run] = {}
+    built = {name: _built(module) for name, module in model.named_modules()}
+    time = 0
+
+    def tick() -> int:
+        nonlocal time
+        time += 1
+        return time
+
+    with ExitStack() as stack:
+        for name, module in model.named_modules():
+
+            def enter(_module: nn.Module, _args: Any, name: str = name) -> None:
+                runs.setdefault(name, _Run(tick()))
+
+            def leave(_module: nn.Module, _args: Any, answer: Any, name: str = name) -> None:
+                run = runs[name]
+                run.left, run.calls, run.size = tick(), run.calls + 1, _size(answer)
+
+            stack.callback(module.register_forward_pre_hook(enter).remove)
+            stack.callback(module.register_forward_hook(leave).remove)
+        task.predict(model, batch[0])
+    return Recording(runs, built)
+
+
+def _worth_keeping(runs: dict[str, _Run], starts: Iterable[Iterable[str]], most_bytes: int) -> list[str]:
+    """Every module that some start would have played back and that no other one played back contains."""
+    able = {name: run for name, run in runs.items() if run.calls == 1 and run.size is not None}
+    wanted: set[str] = set()
+    for layers in starts:
+        begin = _begin(runs, layers)
+        before: set[str] = set()
+        for name in sorted(able, key=lambda one: one.count(".")):
+            if able[name].left < begin and not _inside(name, before):
+                before.add(name)
+        wanted |= before
+    total, kept = 0, []
+    for name in sorted(wanted, key=lambda one: (one.count("."), able[one].entered)):
+        total += able[name].size or 0
+        if total > most_bytes:
+            break
+        kept.append(name)
+    return kept
+
+
+def _keeper(kept: list[Any]) -> Callable[..., None]:
+    def keep(_module: nn.Module, _args: Any, answer: Any) -> None:
+        kept.append(_copied(answer))
+
+    return keep
+
+
+def _begin(runs: dict[str, _Run], layers: Iterable[str]) -> int:
+    """When the first of the layers is entered; 0 where none is."""
+    return min((runs[name].entered for name in layers if name in runs), default=0)
+
+
+def _inside(name: str, outer: Iterable[str]) -> bool:
+    return any(name.startswith(f"{one}.") for one in outer)
+
+
+def _built(module: nn.Module) -> _Built:
+    return type(module), tuple(name for name, _ in module.named_children())
+
+
+def _size(answer: Any) -> int | None:
+    if answer is None:
+        return 0
+    if isinstance(answer, Tensor):
+        return answer.numel() * answer.element_size()
+    if type(answer) in (tuple, list):
+        sizes = [_size(one) for one in answer]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+    return None
+
+
+def _copied(answer: Any) -> Any:
+    """Its own tensors, since what comes after may write into them."""
+    if isinstance(answer, Tensor):
+        return answer.detach().clone(memory_format=torch.preserve_format)
+    return answer if answer is None else type(answer)(_copied(one) for one in answer)

@@ -1,0 +1,105 @@
+"""A played forward answers what a computed one does, and computes nothing before the change."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from paring import Task
+from paring.core.task import outputs_and_targets
+from paring.graph.replay import record
+from paring.measure.metrics import accuracy
+
+
+class Block(nn.Module):
+    """A residual block that writes into what it read, in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.act = nn.Linear(6, 6), nn.Linear(6, 6), nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        hidden = self.second(self.act(self.first(x)))
+        hidden += x
+        return self.act(hidden), None
+
+
+class Net(nn.Module):
+    """Blocks, a layer that runs twice, a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.twice, self.head = nn.ModuleList(Block() for _ in range(3)), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.inner:
+            x, _ = block(self.twice(x))
+        answer: Tensor = self.head(x)
+        return answer
+
+
+def task_of(model: nn.Module) -> Task:
+    generator = torch.Generator().manual_seed(0)
+    data = [(torch.randn(rows, 6, generator=generator), torch.zeros(rows, dtype=torch.long)) for rows in (4, 4, 2)]
+    x, loss = data[0][0], functional.cross_entropy
+    return Task(name="replay", model=model, example_inputs=x, validation=data, loss=loss, metric=accuracy)
+
+
+@pytest.mark.parametrize("layer", ["inner.0.first", "inner.1.second", "inner.2.first", "head"])
+def test_a_changed_layer_answers_the_same_played_or_computed(layer: str) -> None:
+    torch.manual_seed(0)
+    model = Net().eval()
+    task = task_of(model)
+    recording = record(
+        model, task, task.validation, [("inner.0.first",), ("inner.1.second",), ("inner.2.first",), ("head",)]
+    )
+    changed = copy.deepcopy(model)
+    with torch.no_grad():
+        changed.get_submodule(layer).weight.mul_(1.3)
+    computed, _ = outputs_and_targets(task, changed, task.validation)
+    for _ in range(2):  # what is kept is not written to
+        with recording.playing(changed, (layer,)):
+            played, _ = outputs_and_targets(task, changed, task.validation)
+        assert torch.equal(played, computed)
+    again, _ = outputs_and_targets(task, changed, task.validation)
+    assert torch.equal(again, computed) and not any("forward" in vars(module) for module in changed.modules())
+
+
+def test_what_comes_before_is_not_computed() -> None:
+    model = Net().eval()
+    task = task_of(model)
+    recording = record(model, task, task.validation, [("inner.2.first",), ("head",)])
+    assert "inner.0" in recording.answers and "twice" not in recording.answers
+    other = copy.deepcopy(model)
+    for name in ("inner.0", "inner.1"):
+        for inner in other.get_submodule(name).modules():
+            if isinstance(inner, nn.Linear):
+                inner.register_forward_hook(lambda *_args: pytest.fail("computed"))
+    with recording.playing(other, ("inner.2.second",)):
+        outputs_and_targets(task, other, task.validation)
+
+
+def test_what_was_built_differently_computes() -> None:
+    torch.manual_seed(0)
+    model = Net().eval()
+    task = task_of(model)
+    recording = record(model, task, task.validation, [("head",)])
+    other = copy.deepcopy(model)
+    other.inner[1].first = nn.Sequential(nn.Linear(6, 6))
+    computed, _ = outputs_and_targets(task, other, task.validation)
+    with recording.playing(other, ("head",)):
+        played, _ = outputs_and_targets(task, other, task.validation)
+    assert torch.equal(played, computed)
+
+
+def test_outer_modules_are_kept_first_where_room_is_short() -> None:
+    model = Net().eval()
+    task = task_of(model)
+    block = 4 * 6 * 4 * len(task.validation)
+    recording = record(model, task, task.validation, [("inner.2.second",), ("head",)], most_bytes=3 * block)
+    assert list(recording.answers) == ["inner.0", "inner.1", "inner.2"]
+    assert not record(model, task, task.validation, [("head",)], most_bytes=10).answers
