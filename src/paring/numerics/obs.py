@@ -17,6 +17,7 @@ from paring.numerics.importance import NM, count_of, lowest, nm_mask
 from paring.numerics.remembered import remembered
 
 Order = Literal["blocks", "greedy"]
+SHRINK = 0.8  # of the inputs left: then the gone ones are dropped from the matrices
 CHUNK = 2**24  # doubles held at once where every row needs a matrix of its own
 
 
@@ -159,27 +160,37 @@ def unit_errors(W_OI: Tensor, H_II: Tensor, places_US: Tensor, weight_O: Tensor 
         weight_O: how much an error of each output counts, 1 unless given.
     Reference: Kurtic et al. 2023 (ZipLM), arXiv:2302.04089: W_S ((H^-1)_SS)^-1 W_S^T and its updates.
     """
-    num_units = len(places_US)
     scale = torch.ones(len(W_OI), dtype=torch.float64) if weight_O is None else weight_O.double()
-    left_OI = W_OI.double() * scale.sqrt()[:, None]
-    inverse_II = inverse(H_II)
-    found = torch.full((num_units,), math.inf, dtype=torch.float64)
-    alive = torch.ones(num_units, dtype=torch.bool)
+    flat = places_US.flatten()  # inputs of no unit stay: of them nothing is needed again
+    left_OI = (W_OI.double() * scale.sqrt()[:, None])[:, flat]
+    inverse_II = inverse(H_II)[flat][:, flat]
+    units, places_US = torch.arange(len(places_US)), torch.arange(len(flat)).reshape(places_US.shape)
+    found = torch.full((len(units),), math.inf, dtype=torch.float64)
     highest = 0.0
-    for turn in range(num_units):
-        units = alive.nonzero().flatten()
-        blocks_USS = inverse_II[places_US[units][:, :, None], places_US[units][:, None, :]]
-        W_UOS = left_OI[:, places_US[units]].transpose(0, 1)
-        solved_USO = torch.linalg.solve(blocks_USS, W_UOS.transpose(1, 2))
-        losses_U = (W_UOS.transpose(1, 2) * solved_USO).sum((1, 2))
+    while len(units):
+        losses_U = _unit_losses(left_OI, inverse_II, places_US)
         best = int(losses_U.argmin())
-        unit, highest = int(units[best]), max(highest, float(losses_U[best]))
-        found[unit], alive[unit] = highest, False
-        if turn + 1 == num_units:
-            break
-        gone = places_US[unit]
-        across_SI = torch.linalg.solve(blocks_USS[best], inverse_II[gone])
-        left_OI = left_OI - left_OI[:, gone] @ across_SI
-        inverse_II = inverse_II - inverse_II[:, gone] @ across_SI
-        left_OI[:, gone] = 0.0
+        highest = max(highest, float(losses_U[best]))
+        found[units[best]] = highest
+        gone = places_US[best]
+        across_SI = torch.linalg.solve(inverse_II[gone][:, gone], inverse_II[gone])
+        left_OI.addmm_(left_OI[:, gone], across_SI, alpha=-1)
+        inverse_II.addmm_(inverse_II[:, gone], across_SI, alpha=-1)
+        others = torch.arange(len(units)) != best
+        units, places_US = units[others], places_US[others]
+        if places_US.numel() < SHRINK * len(inverse_II):
+            flat = places_US.flatten()
+            left_OI, inverse_II = left_OI[:, flat], inverse_II[flat][:, flat]
+            places_US = torch.arange(len(flat)).reshape(places_US.shape)
     return found
+
+
+def _unit_losses(W_OI: Tensor, inverse_II: Tensor, places_US: Tensor) -> Tensor:
+    """`W_S ((H^-1)_SS)^-1 W_S^T` summed over outputs, (units,)."""
+    if places_US.shape[1] == 1:
+        places_U = places_US.flatten()
+        return W_OI.square().sum(0)[places_U] / inverse_II.diagonal()[places_U]
+    blocks_USS = inverse_II[places_US[:, :, None], places_US[:, None, :]]
+    W_USO = W_OI.T[places_US]
+    losses_U: Tensor = (W_USO * torch.linalg.solve(blocks_USS, W_USO)).sum((1, 2))
+    return losses_U

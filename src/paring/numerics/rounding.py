@@ -44,25 +44,31 @@ def obs_round(W_OI: Tensor, H_II: Tensor, grid: Grid, *, damping: float = 0.01, 
     Reference: Frantar et al. 2023, GPTQ, arXiv:2210.17323, algorithm 1.
     Example: W (8, 64), H (64, 64), a 4-bit grid -> (8, 64) in -7..7.
     """
-    W, H = W_OI.detach().double().clone(), damped(H_II, damping)
-    scale_OI, zero_OI = (part.double() for part in grid.spread(W.shape[1]))
+    H = damped(H_II, damping)
     order_I = H.diagonal().argsort(descending=True, stable=True) if ordered else torch.arange(len(H))
-    W, scale_OI, zero_OI = W[:, order_I], scale_OI[:, order_I], zero_OI[:, order_I]
+    W_IO, scale_IO, zero_IO = _columns(W_OI, grid, order_I)
     H = H[order_I][:, order_I]
     U_II = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(H)), upper=True)
-    q_OI = torch.empty_like(W)
-    for start in range(0, W.shape[1], BLOCK):
-        stop = min(start + BLOCK, W.shape[1])
-        errors_OB = torch.empty_like(W[:, start:stop])
+    q_IO = torch.empty_like(W_IO)
+    for start in range(0, len(W_IO), BLOCK):
+        stop = min(start + BLOCK, len(W_IO))
+        errors_BO = torch.empty_like(W_IO[start:stop])
         for j in range(start, stop):
-            q_O = (torch.round(W[:, j] / scale_OI[:, j]) + zero_OI[:, j]).clamp(grid.quant_min, grid.quant_max)
-            error_O = (W[:, j] - (q_O - zero_OI[:, j]) * scale_OI[:, j]) / U_II[j, j]
-            W[:, j:stop] -= error_O[:, None] * U_II[j, j:stop]
-            q_OI[:, j], errors_OB[:, j - start] = q_O, error_O
-        W[:, stop:] -= errors_OB @ U_II[start:stop, stop:]
-    back_OI = torch.empty_like(q_OI)
-    back_OI[:, order_I] = q_OI
-    return back_OI.to(torch.int8)
+            q_O = (torch.round(W_IO[j] / scale_IO[j]) + zero_IO[j]).clamp(grid.quant_min, grid.quant_max)
+            error_O = (W_IO[j] - (q_O - zero_IO[j]) * scale_IO[j]) / U_II[j, j]
+            W_IO[j:stop].addr_(U_II[j, j:stop], error_O, alpha=-1)
+            q_IO[j], errors_BO[j - start] = q_O, error_O
+        W_IO[stop:].addmm_(U_II[start:stop, stop:].T, errors_BO, alpha=-1)
+    back_OI = torch.empty_like(W_OI, dtype=torch.int8)
+    back_OI[:, order_I] = q_IO.T.to(torch.int8)
+    return back_OI
+
+
+def _columns(W_OI: Tensor, grid: Grid, order_I: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights, scales and zero points with a column of the layer in each row, in this order; float64."""
+    parts = (W_OI.detach(), *grid.spread(W_OI.shape[1]))
+    W_IO, scale_IO, zero_IO = (part.double()[:, order_I].T.contiguous() for part in parts)
+    return W_IO, scale_IO, zero_IO
 
 
 def descend(q_OI: Tensor, W_OI: Tensor, H_II: Tensor, grid: Grid, *, sweeps: int = 4) -> Tensor:
@@ -70,27 +76,33 @@ def descend(q_OI: Tensor, W_OI: Tensor, H_II: Tensor, grid: Grid, *, sweeps: int
 
     Reference: Nair, Suggala 2024, CDQuant, arXiv:2406.17542.
     """
-    H, W = H_II.double(), W_OI.detach().double()
-    scale_OI, zero_OI = (part.double() for part in grid.spread(W.shape[1]))
-    q = q_OI.double().clone()
-    off_OI = (q - zero_OI) * scale_OI - W
-    slope_OI = off_OI @ H
-    diagonal_I = H.diagonal()
+    H = H_II.double()
+    W_IO, scale_IO, zero_IO = _columns(W_OI, grid, torch.arange(len(H)))
+    q_IO = q_OI.double().T.contiguous()
+    slope_IO = H @ ((q_IO - zero_IO) * scale_IO - W_IO)
+    diagonal_I = H.diagonal().tolist()
     for _ in range(sweeps):
         moved = False
-        for j in range(W.shape[1]):
-            if diagonal_I[j] <= 0:
-                continue
-            wanted_O = torch.round(q[:, j] - slope_OI[:, j] / (diagonal_I[j] * scale_OI[:, j]))
-            step_O = wanted_O.clamp(grid.quant_min, grid.quant_max) - q[:, j]
-            if not bool(step_O.any()):
-                continue
-            moved = True
-            q[:, j] += step_O
-            slope_OI += (step_O * scale_OI[:, j])[:, None] * H[j]
+        for start in range(0, len(W_IO), BLOCK):
+            stop = min(start + BLOCK, len(W_IO))
+            moves_BO = torch.zeros_like(W_IO[start:stop])
+            for j in range(start, stop):
+                if diagonal_I[j] <= 0:
+                    continue
+                wanted_O = torch.round(q_IO[j] - slope_IO[j] / (diagonal_I[j] * scale_IO[j]))
+                step_O = wanted_O.clamp(grid.quant_min, grid.quant_max) - q_IO[j]
+                if not bool(step_O.any()):
+                    continue
+                q_IO[j] += step_O
+                moves_BO[j - start] = step_O * scale_IO[j]
+                slope_IO[start:stop].addr_(H[start:stop, j], moves_BO[j - start])
+            if bool(moves_BO.any()):
+                moved = True
+                slope_IO[:start].addmm_(H[:start, start:stop], moves_BO)
+                slope_IO[stop:].addmm_(H[stop:, start:stop], moves_BO)
         if not moved:
             break
-    return q.to(torch.int8)
+    return q_IO.T.to(torch.int8).contiguous()
 
 
 def learned_round(
