@@ -52,6 +52,7 @@ from paring.search.search import Effort, search
 TABLE = Kept("search", page)
 SHRINKS = (2.0, 3.0, 4.0, 6.0, 8.0)
 SPEEDUPS = (1.5, 2.0, 3.0)
+OPENVINO = Target("openvino", static_shapes=True)
 NUM_MIXES = 30
 FAMILIES: dict[str, dict[str, Any]] = {
     "joint": {},
@@ -146,7 +147,9 @@ def _mixes(table: Table, whole: Whole) -> Iterator[dict[Any, Entry]]:
 
 def within(subject: str, family: str, name: str, **budget: float) -> Row:
     """One family (or all) within one budget: the file's bytes, and what it loses on data that chose nothing."""
-    return _quality(task_of(subject), (solver(**({"shrink": None} | budget | FAMILIES[family])),), file_of(name))
+    target = OPENVINO if "speedup" in budget else Target()
+    step = solver(target, **({"shrink": None} | budget | FAMILIES[family]))
+    return _quality(task_of(subject), (step,), file_of(name))
 
 
 def golden(subject: str, recipe: str, name: str) -> Row:
@@ -163,7 +166,7 @@ def clock(subject: str) -> Row:
         for name, row in known.get(section, {}).items()
         if name.startswith(f"{subject} /")
     }
-    return clocked(task_of(subject), subject, rows, Target())
+    return clocked(task_of(subject), subject, rows, OPENVINO)
 
 
 def _quality(task: Task, steps: tuple[Pass, ...], path: Path) -> Row:
@@ -227,7 +230,7 @@ def timed_search(subject: str, minutes: float) -> Row:
 
 def latency(subject: str, engine: str) -> Row:
     """Times of mixes left out of the fit, foretold and measured; on a quiet machine."""
-    target = Target("onnxruntime") if engine == "onnxruntime" else Target("openvino", static_shapes=True)
+    target = Target() if engine == "onnxruntime" else OPENVINO
     _, whole, _, seconds = scene(task_of(subject), solver(target, samples=NUM_MIXES))
     errors = np.abs(whole.residuals)
     return {"seconds": seconds, "residuals": list(whole.residuals), "within_10%": float(np.mean(errors <= 0.1))}

@@ -34,7 +34,10 @@ def clocked(task: Task, subject: str, rows: Mapping[str, dict[str, Any]], target
     runners = {}
     for name, path in files.items():
         session = open_session(path, target)
-        runners[name] = session.prepare(file_inputs(session, timed_inputs(task, 1)))
+        inputs = file_inputs(session, timed_inputs(task, 1))
+        if target.static_shapes:
+            session = open_session(path, target, static={key: array.shape for key, array in inputs.items()})
+        runners[name] = session.prepare(inputs)
     samples = interleave(runners, blocks=BLOCKS, min_block_ms=BLOCK_MS)
     floor = noise_floor(samples, DENSE, AGAIN)
     timed = {}

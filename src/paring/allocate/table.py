@@ -114,6 +114,7 @@ def _entries(
     recording: Recording,
 ) -> Iterable[Entry]:
     task = yardstick.task
+    lost: dict[Option, float] = {}
     structured: dict[Option, tuple[nn.Module, dict[str, Cost]]] = {}
     for structure in menu.structures(unit):
         made_so = model if structure == Option() else made(model, task, structure_passes({unit: structure}))
@@ -128,11 +129,17 @@ def _entries(
             built = swapped(model, whole[precision], unit.layers)
         else:
             built = made(made_so, task, precision_passes({unit: option}))
-        with recording.playing(built, unit.layers):
-            loss = start if option == Option() else max(start, yardstick.loss(built))
-        if np.isfinite(loss):
+        known = lost.get(Option(structure.structure, structure.amount)), lost.get(Option(precision=precision))
+        if option == Option():
+            lost[option] = 0.0
+        elif precision == "half" and structure != Option() and None not in known:
+            lost[option] = sum(one for one in known if one is not None)  # so little that it only adds up
+        else:
+            with recording.playing(built, unit.layers):
+                lost[option] = max(start, yardstick.loss(built)) - start
+        if np.isfinite(lost[option]):
             num_bytes = stored_bytes(built, unit.layers, coded=menu.coded)
-            yield Entry(option, loss - start, num_bytes, *_times(built, ops, menu.target))
+            yield Entry(option, lost[option], num_bytes, *_times(built, ops, menu.target))
 
 
 def _times(built: nn.Module, ops: Mapping[str, Cost], target: Target) -> tuple[dict[str, float], dict[str, int]]:
