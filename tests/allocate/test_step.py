@@ -10,14 +10,15 @@ import pytest
 
 import paring.allocate.scene
 from paring import Recipe, compress, rebuild
-from paring.allocate.made import folded
-from paring.allocate.option import Option, Unit
+from paring.allocate.made import folded, made
+from paring.allocate.option import Option, Unit, precision_passes, shape_passes, structure_passes
 from paring.allocate.plan import Limits, plan_of, searched
 from paring.allocate.step import Allocate
 from paring.allocate.table import KINDS, Entry
 from paring.allocate.whole import Whole
 from paring.artifacts.onnx import write_onnx
 from paring.candidates import compress_steps
+from paring.container.file import pack
 from paring.core.edit import Progress
 from paring.core.stream import drain
 from paring.errors import BudgetError, CorruptFileError, SettingError, UnknownNameError
@@ -81,6 +82,35 @@ def test_the_pass_meets_a_file_budget(tmp_path: Path) -> None:
     write_onnx(rebuild(candidate, task), task, tmp_path / "small.onnx")
     dense, small = ((tmp_path / f"{name}.onnx").stat().st_size for name in ("dense", "small"))
     assert small <= dense / 1.5 * 1.05
+
+
+def test_coded_bytes_are_those_of_the_container(tmp_path: Path) -> None:
+    task = image_task()
+    step = Allocate(shrink=1.2, coded=True, sparsities=(0.5,), **(SMALL | {"samples": 4}))
+    plan, _, whole, _ = drain(step.plan(task.model, task))
+    write_onnx(folded(task.model, task.example_inputs), task, tmp_path / "dense.onnx")
+    write_onnx(rebuild(compress(task, Recipe((step,))), task), task, tmp_path / "small.onnx")
+    assert whole.dense_bytes == (tmp_path / "dense.onnx").stat().st_size
+    coded = pack(tmp_path / "small.onnx", tmp_path / "small.paring").file_bytes
+    assert coded == pytest.approx(plan.num_bytes, rel=0.05) and coded <= whole.dense_bytes / 1.2 * 1.05
+
+
+def test_what_is_timed_has_the_shapes_of_what_is_made() -> None:
+    task = image_task()
+    base = folded(task.model, task.example_inputs)
+    step = Allocate(shrink=1.5, widths=(0.5,), ranks=(0.5,), precisions=("int8", "int4", "half"))
+    units, _ = step.units(base, task, width=True)
+    options = [Option("width", 0.5, "int4"), Option("rank", 0.5, "int8"), Option(precision="half"), Option()]
+    for shift in range(len(options)):
+        choice = {unit: options[(place + shift) % len(options)] for place, unit in enumerate(units)}
+        timed = made(base, task, shape_passes(choice))
+        real = made(base, task, [*structure_passes(choice), *precision_passes(choice)])
+        shapes = [
+            [(name, type(module), [tuple(p.shape) for p in (*module.parameters(False), *module.buffers(False))])
+             for name, module in model.named_modules()]
+            for model in (timed, real)
+        ]  # fmt: skip
+        assert shapes[0] == shapes[1]
 
 
 def test_it_tells_its_plan_and_builds_its_table_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from paring.core.task import tensors_of
 from paring.errors import CorruptFileError
 from paring.graph.state import named_tensors, tensor_bytes
 
-FORMAT = 4
+FORMAT = 3
 
 
 @dataclass(frozen=True)
