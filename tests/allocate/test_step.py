@@ -99,7 +99,7 @@ def test_what_is_timed_has_the_shapes_of_what_is_made() -> None:
     task = image_task()
     base = folded(task.model, task.example_inputs)
     step = Allocate(shrink=1.5, widths=(0.5,), ranks=(0.5,), precisions=("int8", "int4", "half"))
-    units, _ = step.units(base, task, width=True)
+    units, _ = step.units(base, task, width="apart")
     options = [Option("width", 0.5, "int4"), Option("rank", 0.5, "int8"), Option(precision="half"), Option()]
     for shift in range(len(options)):
         choice = {unit: options[(place + shift) % len(options)] for place, unit in enumerate(units)}

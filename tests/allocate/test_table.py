@@ -17,7 +17,7 @@ from paring.allocate.option import Option, Unit, precision_passes, structure_pas
 from paring.allocate.prior import prior_of
 from paring.allocate.step import Allocate
 from paring.allocate.table import Known, Menu, Table, build_table
-from paring.allocate.units import units_of
+from paring.allocate.units import WIDTHS, units_of
 from paring.core.stream import drain
 from paring.core.target import Target
 from paring.core.task import Task
@@ -42,7 +42,7 @@ def menu(**changes: object) -> Menu:
 
 def table_of(task: Task, **changes: object) -> Table:
     base = folded(task.model, task.example_inputs)
-    units, _ = units_of(ALL, base, task, width=True)
+    units, _ = units_of(ALL, base, task, width="apart")
     return drain(build_table(base, units, menu(**changes), yardstick(task, base, 96), Known()))
 
 
@@ -55,7 +55,7 @@ def test_every_layer_is_in_one_unit(net: str) -> None:
 
         for edit in unfuse_all(model):
             model = edit.apply(model)
-    units, declined = units_of(ALL, folded(model, task.example_inputs), task, width=True)
+    units, declined = units_of(ALL, folded(model, task.example_inputs), task, width="apart")
     layers = [layer for unit in units for layer in unit.layers]
     assert len(layers) == len(set(layers))
     kinds = (nn.Linear, nn.Conv2d, nn.Embedding)
@@ -66,11 +66,26 @@ def test_every_layer_is_in_one_unit(net: str) -> None:
 
 def test_shared_weights_and_grouped_convolutions_are_declined() -> None:
     task = TASKS["vectors"]()
-    _, declined = units_of(ALL, task.model, task, width=True)
+    _, declined = units_of(ALL, task.model, task, width="apart")
     assert {one.layer for one in declined} == {"tied_a", "tied_b"}
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=4), nn.Flatten(), nn.Linear(64, 4))
-    _, declined = units_of(ALL, net, image_task(model=net), width=True)
+    _, declined = units_of(ALL, net, image_task(model=net), width="apart")
     assert [(one.layer, "grouped" in one.reason) for one in declined] == [("1", True)]
+
+
+def test_groups_that_touch_are_cut_alike_or_every_other_one() -> None:
+    task = image_task(
+        model=nn.Sequential(
+            *(nn.Conv2d(1 if i == 0 else 6, 6, 3, padding=1) for i in range(4)), nn.Flatten(), nn.Linear(384, 4)
+        )
+    )
+    found = {width: units_of(ALL, task.model, task, width=width)[0] for width in WIDTHS}
+    cut = {width: [(unit.layers, unit.producers) for unit in units if unit.producers] for width, units in found.items()}
+    assert cut["apart"] == [(("0", "1"), ("0",)), (("2", "3"), ("2",))]
+    assert cut["together"] == [(("0", "1", "2", "3", "5"), ("0", "1", "2", "3"))]
+    assert cut["kept"] == []
+    for units in found.values():
+        assert sorted(name for unit in units for name in unit.layers) == ["0", "1", "2", "3", "5"]
 
 
 def test_an_options_loss_is_that_of_the_model_with_it_alone() -> None:

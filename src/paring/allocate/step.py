@@ -16,7 +16,7 @@ from paring.allocate.option import DENSE, Precision, Unit, precision_passes, str
 from paring.allocate.plan import Limits, Plan, plan_of, searched
 from paring.allocate.scene import scene_of
 from paring.allocate.table import Known, Menu, Table
-from paring.allocate.units import units_of
+from paring.allocate.units import WIDTHS, Width, units_of
 from paring.allocate.whole import Whole
 from paring.core.edit import Declined, Progress, Step
 from paring.core.recipe import Pass
@@ -32,7 +32,7 @@ from paring.graph.edits.unfuse import unfuse_all
 class Allocate(Pass):
     """Width, rank, zeros and bits of every layer together, the least loss within one budget of time and bytes.
 
-    Layers that share channels are chosen for together, or each by itself, whichever loses less.
+    Layers that share channels are chosen for in pairs, all together, or each by itself, whichever loses least.
     For each unit a table of options is built by the closed forms
     of the passes: what each loses alone (KL of the answers on `num_examples` of calibration data; the task's loss
     where answers are rates or values), its bytes, and its time in `target`, where each layer shape is timed once a
@@ -100,7 +100,7 @@ class Allocate(Pass):
         first: Whole | None = None
         for number in range(1, self.steps + 1):
             base = folded(model, task.example_inputs)
-            _, declined = self.units(base, task, width=bool(self.widths))
+            _, declined = self.units(base, task, width="apart" if self.widths else "kept")
             plan, table, whole, limits = yield from self._best(base, task, ruler, first, number / self.steps)
             first = first or whole
             yield Progress(number, self.steps, f"step {number}: {plan}")
@@ -127,15 +127,19 @@ class Allocate(Pass):
     def _best(
         self, base: nn.Module, task: Task, ruler: Yardstick, first: Whole | None, share: float
     ) -> Generator[Progress, None, tuple[Plan, Table, Whole, Limits]]:
-        """The better of two plans: layers that share channels chosen for together, or every layer by itself.
+        """The best of three plans (see `units_of`): channel groups cut apart, all that touch cut alike, or none cut.
 
-        Together, widths may change; each by itself, so may the bits of every layer. Raises BudgetError if neither fits.
+        The fewer layers are chosen for together, the freer are their bits. Raises BudgetError if no plan fits.
         """
         found: list[tuple[Plan, Table, Whole, Limits]] = []
         missed: list[BudgetError] = []
         known, whole = Known(), None
-        for width in (True, False) if self.widths else (False,):
+        tabled: set[tuple[Unit, ...]] = set()
+        for width in WIDTHS if self.widths else WIDTHS[-1:]:
             units, _ = self.units(base, task, width=width)
+            if tuple(units) in tabled:
+                continue
+            tabled.add(tuple(units))
             table, whole = yield from scene_of(
                 base, units, self.menu(), ruler, samples=self.samples, known=known, whole=whole
             )
@@ -148,7 +152,7 @@ class Allocate(Pass):
             raise missed[0]
         return min(found, key=lambda one: one[0].loss)
 
-    def units(self, base: nn.Module, task: Task, *, width: bool) -> tuple[list[Unit], list[Declined]]:
+    def units(self, base: nn.Module, task: Task, *, width: Width) -> tuple[list[Unit], list[Declined]]:
         """What is chosen for together. Raises NothingToDoError."""
         found, declined = units_of(self, base, task, width=width)
         if not found:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from torch import nn
 
 from paring.allocate.option import Unit
@@ -14,13 +16,17 @@ from paring.graph.groups import ChannelGroup, channel_groups
 from paring.graph.targets import targets
 
 MATRICES = (nn.Linear, nn.Conv2d)
+Width = Literal["apart", "together", "kept"]
+WIDTHS: tuple[Width, ...] = get_args(Width)
 MOST_LAYERS = 4  # channels that run through more layers tie too much together
 
 
-def units_of(step: Pass, model: nn.Module, task: Task, *, width: bool) -> tuple[list[Unit], list[Declined]]:
+def units_of(step: Pass, model: nn.Module, task: Task, *, width: Width) -> tuple[list[Unit], list[Declined]]:
     """Units over the Linear, Conv2d and Embedding layers that `step` selects, and what it must leave alone.
 
-    Channel groups become units while they share no layer, small ones first; every other layer is a unit of its own.
+    Width "apart": channel groups become units while they share no layer, small ones first, so that of a chain every
+    other group may become narrower. "together": groups that share layers are one unit, cut alike throughout. "kept":
+    no group is cut. Every other layer is a unit of its own.
     Raises: NothingToDoError if nothing is selected.
     """
     modules: dict[str, nn.Module] = {}
@@ -36,12 +42,12 @@ def units_of(step: Pass, model: nn.Module, task: Task, *, width: bool) -> tuple[
             modules[found[0]] = found[1]
     units: list[Unit] = []
     taken: set[str] = set()
-    for group in _groups(model, task) if width else ():
-        layers = tuple(name for name in modules if name in {*group.layers, *_consumers(group, modules)})
-        whole = set(group.layers) <= modules.keys() and _consumers(group, modules) <= modules.keys()
-        if whole and not taken & set(layers) and not any(isinstance(modules[n], nn.Embedding) for n in layers):
+    for groups in _cut_alike(model, task, modules, width):
+        layers = tuple(name for name in modules if any(name in _layers(group) for group in groups))
+        if not taken & set(layers):
             taken |= set(layers)
-            units.append(Unit(group.name, layers, group.layers, _linears(modules, layers)))
+            producers = tuple(dict.fromkeys(name for group in groups for name in group.layers))
+            units.append(Unit(groups[0].name, layers, producers, _linears(modules, layers)))
     for name, module in modules.items():
         if name not in taken:
             units.append(Unit(name, (name,), (), _linears(modules, (name,)), isinstance(module, nn.Embedding)))
@@ -54,11 +60,8 @@ def _linears(modules: dict[str, nn.Module], layers: tuple[str, ...]) -> tuple[st
     return tuple(name for name in layers if type(modules[name]) is nn.Linear and MASK not in modules[name]._buffers)
 
 
-def _groups(model: nn.Module, task: Task) -> list[ChannelGroup]:
-    try:
-        found = channel_groups(model, task.example_inputs, task.predict)
-    except TraceError:
-        return []
+def _cut_alike(model: nn.Module, task: Task, modules: dict[str, nn.Module], width: Width) -> list[list[ChannelGroup]]:
+    """Groups that are to have one width option between them, small ones first."""
 
     def weight(group: ChannelGroup) -> int:
         return sum(
@@ -67,12 +70,35 @@ def _groups(model: nn.Module, task: Task) -> list[ChannelGroup]:
             if member.role != "follows" and member.tensor.endswith("weight")
         )
 
-    usable = [
-        one for one in found if one.blocked is None and len(one.layers) + len(_consumers(one, None)) <= MOST_LAYERS
-    ]
-    return sorted(usable, key=lambda group: (len(group.layers), -weight(group), group.name))
+    def usable(group: ChannelGroup) -> bool:
+        layers = _layers(group)
+        return layers <= modules.keys() and not any(isinstance(modules[name], nn.Embedding) for name in layers)
+
+    found = [] if width == "kept" else [one for one in _groups(model, task) if usable(one)]
+    if width == "apart":
+        small = [one for one in found if len(one.layers) + len(_consumers(one)) <= MOST_LAYERS]
+        return [[one] for one in sorted(small, key=lambda group: (len(group.layers), -weight(group), group.name))]
+    joined: list[list[ChannelGroup]] = []
+    for group in found:
+        touching = [one for one in joined if any(_layers(group) & _layers(other) for other in one)]
+        joined = [one for one in joined if one not in touching] + [
+            [other for one in touching for other in one] + [group]
+        ]
+    return joined
 
 
-def _consumers(group: ChannelGroup, modules: dict[str, nn.Module] | None) -> set[str]:
+def _groups(model: nn.Module, task: Task) -> list[ChannelGroup]:
+    try:
+        return [one for one in channel_groups(model, task.example_inputs, task.predict) if one.blocked is None]
+    except TraceError:
+        return []
+
+
+def _layers(group: ChannelGroup) -> set[str]:
+    """Those whose channels go, and those that read them."""
+    return {*group.layers, *_consumers(group)}
+
+
+def _consumers(group: ChannelGroup) -> set[str]:
     """The layers that read the group's channels."""
     return {member.tensor.rpartition(".")[0] for member in group.members if member.role == "consumes"}
