@@ -14,7 +14,7 @@ Machine: {cpu}, {cores} usable cores, {flags}.
 Versions: {versions}.
 """
 
-TABLES = """Seconds are of one thread, near 0 for a table from the cache; the encoder's was built beside another process.
+TABLES = """Seconds are of one thread, near 0 for a table from the cache; the encoder's was built beside other work.
 All four are from before the solver tried a third plan (channel groups that touch cut alike) and before it added what
 half precision loses instead of measuring it."""
 
