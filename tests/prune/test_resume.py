@@ -44,7 +44,13 @@ class Breaking:
 
 
 @pytest.mark.parametrize(
-    "step", [Magnitude(sparsity=0.8, schedule=SCHEDULE), Movement(sparsity=0.8, schedule=SCHEDULE)]
+    "step",
+    [
+        Magnitude(sparsity=0.8, schedule=SCHEDULE),
+        Movement(sparsity=0.8, schedule=SCHEDULE),
+        Movement(sparsity=0.8, schedule=SCHEDULE, initial="zero"),
+        Movement(sparsity=0.8, schedule=SCHEDULE, importance="sensitivity"),
+    ],
 )
 def test_broken_off_twice_it_ends_the_same(step: Pass, tmp_path: Path) -> None:
     def run(at: int, scratch: Scratch | None, passes: tuple[Pass, ...] = (step,)) -> tuple[dict[str, Any], int]:

@@ -128,7 +128,12 @@ SCHEDULE = Cubic(epochs=18, learning_rate=5e-3, begin=0.1, interval=4, objective
 
 
 @pytest.mark.parametrize(
-    "step", [Movement(sparsity=0.8, schedule=SCHEDULE), Magnitude(sparsity=0.8, schedule=SCHEDULE)]
+    "step",
+    [
+        Movement(sparsity=0.8, schedule=SCHEDULE),
+        Movement(sparsity=0.8, schedule=SCHEDULE, importance="sensitivity"),
+        Magnitude(sparsity=0.8, schedule=SCHEDULE),
+    ],
 )
 def test_gradual_pruning_ends_at_its_sparsity_and_beats_one_shot(step: Pass) -> None:
     task = learnable()
@@ -183,6 +188,8 @@ def test_what_is_refused() -> None:
             make(sparsity=0.7, pattern=NM(2, 4))
     with pytest.raises(SettingError, match=r"schedule\.begin is 0"):
         Movement(schedule=Cubic())
+    with pytest.raises(UnknownNameError, match="importance"):
+        Movement(importance="obd")  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="initial"):
         Movement(initial="large")  # type: ignore[arg-type]
     for rate in (0.0, -1.0, float("inf"), float("nan")):
