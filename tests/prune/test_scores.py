@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from paring.prune.scores import Movement, Scores, Sensitivity, scores_for
+from paring.prune.scores import Scores, Sensitivity, SignedMovement, scores_for
 
 
 def batches(num: int, seed: int = 0) -> tuple[Tensor, list[Tensor]]:
@@ -16,7 +16,7 @@ def batches(num: int, seed: int = 0) -> tuple[Tensor, list[Tensor]]:
 
 def test_movement_takes_the_steps_of_adam() -> None:
     weight, gradients = batches(7)
-    scores = Movement(weight)
+    scores = SignedMovement(weight)
     adam = torch.zeros(3, 4, requires_grad=True)
     optimizer = torch.optim.Adam([adam], lr=1.0)
     for gradient in gradients:

@@ -67,7 +67,7 @@ class GrownMagnitudes(_Kept):
         self.value -= self._pace * weight * gradient / (typical + EPSILON)
 
 
-class Movement(_Kept):
+class SignedMovement(_Kept):
     """Begins at zero, whatever the magnitudes, and takes steps of Adam on the paper's gradient of a score, the weight
     times the loss' gradient. Scores are only compared, so their learning rate does not matter.
 
@@ -120,4 +120,4 @@ def scores_for(importance: Importance, initial: Initial, weight: Tensor, pace: f
     """The scores of a weight before its first batch."""
     if importance == "sensitivity":
         return Sensitivity(weight)
-    return GrownMagnitudes(weight, pace) if initial == "magnitude" else Movement(weight)
+    return GrownMagnitudes(weight, pace) if initial == "magnitude" else SignedMovement(weight)
