@@ -41,7 +41,7 @@ def clocked(task: Task, subject: str, rows: Mapping[str, dict[str, Any]], target
     samples = interleave(runners, blocks=BLOCKS, min_block_ms=BLOCK_MS)
     floor = noise_floor(samples, DENSE, AGAIN)
     timed = {}
-    for name in (DENSE, *found):
+    for name in (one for one in files if one != AGAIN):
         ratio = compare(samples, DENSE, name if name != DENSE else AGAIN)
         p50 = samples.latency_ms(name)["p50"]
         timed[name] = {"ms": p50, "faster": [ratio.ratio, ratio.low, ratio.high], "bytes": files[name].stat().st_size}

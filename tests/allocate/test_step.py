@@ -86,13 +86,15 @@ def test_the_pass_meets_a_file_budget(tmp_path: Path) -> None:
 
 def test_coded_bytes_are_those_of_the_container(tmp_path: Path) -> None:
     task = image_task()
-    step = Allocate(shrink=1.2, coded=True, sparsities=(0.5,), **(SMALL | {"samples": 4}))
+    step = Allocate(shrink=2.0, coded=True, sparsities=(0.5,), **(SMALL | {"samples": 4}))
     plan, _, whole, _ = drain(step.plan(task.model, task))
     write_onnx(folded(task.model, task.example_inputs), task, tmp_path / "dense.onnx")
     write_onnx(rebuild(compress(task, Recipe((step,))), task), task, tmp_path / "small.onnx")
     assert whole.dense_bytes == (tmp_path / "dense.onnx").stat().st_size
-    coded = pack(tmp_path / "small.onnx", tmp_path / "small.paring").file_bytes
-    assert coded == pytest.approx(plan.num_bytes, rel=0.05) and coded <= whole.dense_bytes / 1.2 * 1.05
+    pack(tmp_path / "small.onnx", tmp_path / "small.paring")
+    coded = (tmp_path / "small.paring").stat().st_size
+    assert coded <= plan.num_bytes <= 1.3 * coded  # floats are counted raw, and the container squeezes them
+    assert coded <= whole.dense_bytes / 2
 
 
 def test_what_is_timed_has_the_shapes_of_what_is_made() -> None:

@@ -121,6 +121,15 @@ def test_fewer_bits_and_channels_are_fewer_bytes() -> None:
     assert rows["width 0.5, float"] < rows["float"]
 
 
+def test_the_model_as_it_is_stays_where_half_precision_loses_nothing() -> None:
+    task = image_task()
+    for parameter in task.model.parameters():
+        parameter.data = parameter.data.half().float()
+    task.model.stem.weight.data.zero_()  # whatever is done to it loses nothing
+    for entries in table_of(task).values():
+        assert entries[0].option == Option()
+
+
 def test_zeros_count_where_bytes_are_coded() -> None:
     task = image_task()
     plain, coded = table_of(task), table_of(task, coded=True)

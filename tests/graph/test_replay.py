@@ -103,3 +103,58 @@ def test_outer_modules_are_kept_first_where_room_is_short() -> None:
     recording = record(model, task, task.validation, [("inner.2.second",), ("head",)], most_bytes=3 * block)
     assert list(recording.answers) == ["inner.0", "inner.1", "inner.2"]
     assert not record(model, task, task.validation, [("head",)], most_bytes=10).answers
+
+
+class Tail(nn.Module):
+    """A module in front, one that is named, a head."""
+
+    def __init__(self, front: nn.Module) -> None:
+        super().__init__()
+        self.front, self.fc, self.head = front, nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + 0.0
+        answer: Tensor = self.head(x + self.fc(self.front(x)))
+        return answer
+
+
+class Sometimes(nn.Module):
+    """Runs its inner layer for batches of four only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer: Tensor = self.inner(x) if len(x) == 4 else x
+        return answer
+
+
+def hooked() -> nn.Module:
+    layer = nn.Linear(6, 6)
+    layer.register_forward_hook(lambda _module, _args, answer: answer * 2)
+    return layer
+
+
+def patched() -> nn.Module:
+    layer = nn.Linear(6, 6)
+    plain = layer.forward
+    layer.forward = lambda x: plain(x) + 1  # type: ignore[method-assign]
+    return layer
+
+
+@pytest.mark.parametrize("front", [nn.ReLU(inplace=True), nn.BatchNorm1d(6), Sometimes(), hooked(), patched()])
+def test_what_cannot_be_played_back_computes(front: nn.Module) -> None:
+    model = Tail(front).eval()
+    task = task_of(model)
+    recording = record(model, task, task.validation, [("fc",), ("head",)])
+    other = model if "forward" in vars(front) else copy.deepcopy(model)  # a copy would call the first one's forward
+    with torch.no_grad():
+        other.fc.weight.mul_(2)
+        if isinstance(other.front, nn.BatchNorm1d):
+            other.front.running_mean.add_(1)  # changed beside the named layer
+    computed, _ = outputs_and_targets(task, other, task.validation)
+    with recording.playing(other, ("fc",)):
+        played, _ = outputs_and_targets(task, other, task.validation)
+    assert torch.equal(played, computed)
+    assert torch.equal(outputs_and_targets(task, other, task.validation)[0], computed)

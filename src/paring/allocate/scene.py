@@ -22,7 +22,7 @@ from paring.core.task import tensors_of
 from paring.errors import CorruptFileError
 from paring.graph.state import named_tensors, tensor_bytes
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,9 @@ def build_table(
             known.rounded[precision] = made(model, yardstick.task, steps)
     table: Table = {}
     start = yardstick.loss(model)
-    recording = record(model, yardstick.task, yardstick.data, [unit.layers for unit in units])
+    recording = record(
+        model, yardstick.task, yardstick.data, [unit.layers for unit in units if unit not in known.table]
+    )
     for count, unit in enumerate(units):
         yield Progress(count, len(units), f"options of {unit.name}")
         if unit in known.table:
@@ -99,7 +101,9 @@ def build_table(
             continue
         rows = list(_entries(model, unit, menu, yardstick, prior, known.rounded, start, recording))
         costs = np.array([[entry.num_bytes, *(entry.ms.get(kind, 0.0) for kind in KINDS)] for entry in rows])
-        table[unit] = [rows[place] for place in undominated(np.array([entry.loss for entry in rows]), costs)]
+        kept = undominated(np.array([entry.loss for entry in rows]), costs)
+        # The model as it is stays in the table, even where half precision loses nothing of it.
+        table[unit] = [rows[place] for place in dict.fromkeys([0, *kept])]
     return table
 
 

@@ -61,7 +61,7 @@ def _linears(modules: dict[str, nn.Module], layers: tuple[str, ...]) -> tuple[st
 
 
 def _cut_alike(model: nn.Module, task: Task, modules: dict[str, nn.Module], width: Width) -> list[list[ChannelGroup]]:
-    """Groups that are to have one width option between them, small ones first."""
+    """Groups that are to have one width option between them; apart, small ones first."""
 
     def weight(group: ChannelGroup) -> int:
         return sum(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from paring.allocate.costs import sized_inputs
+from paring.allocate.costs import sized_inputs, stored_bytes
 from paring.allocate.made import made
 from paring.allocate.option import Option, Unit, precision_passes, shape_passes, structure_passes
 from paring.allocate.table import KINDS, Entry, Table
@@ -66,8 +66,7 @@ def fit_whole(
 ) -> Generator[Progress, None, Whole]:
     """Exports `samples` mixes of options (the model as it is first), times them in turns, and fits.
 
-    Where bytes are `coded`, the files' sizes are those of their containers, of mixes that change no shape: what is
-    coded of the others depends on their numbers.
+    Where bytes are `coded`, what a file holds beside its layers is taken from the container of the model in int8.
     Raises: ExportError, EngineError if a file cannot be written or run.
     """
     mixes = mixes_of(table, samples, task.seed)
@@ -78,14 +77,14 @@ def fit_whole(
             path = Path(folder) / f"{place}.onnx"
             write_onnx(made(model, task, shape_passes({u: entry.option for u, entry in mix.items()})), task, path)
             dense_bytes = dense_bytes or path.stat().st_size
-            if not coded or all(entry.option.structure == "dense" for entry in mix.values()):
-                size = pack(path, path.with_suffix(".paring")).file_bytes if coded else path.stat().st_size
-                beside.append(size - sum(entry.num_bytes for entry in mix.values()))
+            beside.append(path.stat().st_size - sum(entry.num_bytes for entry in mix.values()))
             session = open_session(path, target)
             inputs = file_inputs(session, sized_inputs(task, target.batch_size))
             if target.static_shapes:
                 session = open_session(path, target, static={name: array.shape for name, array in inputs.items()})
             runners[str(place)] = session.prepare(inputs)
+        if coded:
+            beside = [_beside_coded(model, table, task, Path(folder) / "coded.onnx")]
         yield Progress(len(mixes), len(mixes), "timing whole models in turns")
         taken = interleave(runners, blocks=BLOCKS, min_block_ms=BLOCK_MS, threads=target.threads)
     measured = np.array([taken.latency_ms(str(place))["p50"] for place in range(len(mixes))])
@@ -99,6 +98,13 @@ def fit_whole(
         float(measured[0]),
         float(dense_bytes),
     )
+
+
+def _beside_coded(model: nn.Module, table: Table, task: Task, path: Path) -> float:
+    in_int8 = made(model, task, precision_passes({unit: Option(precision="int8") for unit in table}))
+    write_onnx(in_int8, task, path)
+    layers = [layer for unit in table for layer in unit.layers]
+    return pack(path, path.with_suffix(".paring")).coded_bytes - stored_bytes(in_int8, layers, coded=True)
 
 
 def joint(model: nn.Module, task: Task, choice: Mapping[Unit, Option]) -> nn.Module:

@@ -14,7 +14,6 @@ from paring.core.task import Batch, Task
 from paring.graph.sites import submodule
 
 MOST_BYTES = 2**30  # of answers kept
-_Built = tuple[type, tuple[str, ...]]
 
 
 @dataclass
@@ -24,27 +23,27 @@ class _Run:
     entered: int
     left: int = 0
     calls: int = 0
-    size: int | None = None  # None: an answer of a kind that cannot be kept
+    size: int | None = None  # None: it cannot be played back
 
 
 @dataclass
 class Recording:
     """What modules of `model` answer on each batch of some data, in eval mode; `runs` in the first batch."""
 
+    model: nn.Module
     runs: dict[str, _Run]
-    built: dict[str, _Built]
     answers: dict[str, list[Any]] = field(default_factory=dict)
 
     @contextmanager
     def playing(self, other: nn.Module, layers: Iterable[str]) -> Iterator[None]:
         """Inside, modules of `other` that end before the first of `layers` begins answer what was recorded.
 
-        `other` is the recorded model with changes in `layers` only; its forwards must take the batches in their order,
-        from the first. What is built differently counts as changed too.
+        `other` is the recorded model with changes; its forwards must take the batches in their order, from the first.
+        What is built differently, or holds other numbers, counts as changed too.
         """
-        now = {name: _built(module) for name, module in other.named_modules()}
-        changed = {*layers, *(name for name, built in self.built.items() if now.get(name) != built)}
-        begin = _begin(self.runs, changed)
+        now = dict(other.named_modules())
+        changed = [name for name, module in self.model.named_modules() if not _alike(module, now.get(name))]
+        begin = _begin(self.runs, {*layers, *changed})
         batch = -1
 
         def counted(_module: nn.Module, _args: Any) -> None:
@@ -71,20 +70,22 @@ def record(
 ) -> Recording:
     """Keeps what is worth playing back before each of `starts` (groups of layers), outer modules first.
 
-    Only modules that run once a forward and answer tensors, or tuples of them, are kept.
+    Only modules are kept that run once in every forward, answer tensors or tuples of them, leave their inputs as they
+    were and have neither hooks nor a forward of their own. What a module leaves on itself for another is not seen.
     """
     was_training = model.training
     model.eval()
     try:
         recording = _looked_over(model, task, data[0])
         wanted = _worth_keeping(recording.runs, starts, most_bytes // len(data))
-        for inputs, _ in data:
+        recording.answers.update((name, []) for name in wanted)
+        for count, (inputs, _) in enumerate(data, 1):
             with ExitStack() as stack:
-                for name in wanted:
-                    kept = recording.answers.setdefault(name, [])
-                    keep = _keeper(kept)
-                    stack.callback(submodule(model, name).register_forward_hook(keep).remove)
+                for name, kept in recording.answers.items():
+                    stack.callback(submodule(model, name).register_forward_hook(_keeper(kept)).remove)
                 task.predict(model, inputs)
+            for name in [name for name, kept in recording.answers.items() if len(kept) != count]:
+                del recording.answers[name]
     finally:
         model.train(was_training)
     return recording
@@ -92,7 +93,7 @@ def record(
 
 def _looked_over(model: nn.Module, task: Task, batch: Batch) -> Recording:
     runs: dict[str, _Run] = {}
-    built = {name: _built(module) for name, module in model.named_modules()}
+    entered_with: dict[str, list[tuple[Tensor, int]]] = {}
     time = 0
 
     def tick() -> int:
@@ -102,18 +103,25 @@ def _looked_over(model: nn.Module, task: Task, batch: Batch) -> Recording:
 
     with ExitStack() as stack:
         for name, module in model.named_modules():
+            own = bool(module._forward_hooks) or "forward" in vars(module)
 
-            def enter(_module: nn.Module, _args: Any, name: str = name) -> None:
+            def enter(_module: nn.Module, args: Any, kwargs: Any, name: str = name) -> None:
                 runs.setdefault(name, _Run(tick()))
+                entered_with[name] = [(one, one._version) for one in (*args, *kwargs.values()) if _counts_writes(one)]
 
-            def leave(_module: nn.Module, _args: Any, answer: Any, name: str = name) -> None:
-                run = runs[name]
-                run.left, run.calls, run.size = tick(), run.calls + 1, _size(answer)
+            def leave(_module: nn.Module, _args: Any, answer: Any, name: str = name, own: bool = own) -> None:
+                run, written = runs[name], any(one._version != before for one, before in entered_with[name])
+                run.left, run.calls = tick(), run.calls + 1
+                run.size = None if own or written else _size(answer)
 
-            stack.callback(module.register_forward_pre_hook(enter).remove)
+            stack.callback(module.register_forward_pre_hook(enter, with_kwargs=True).remove)
             stack.callback(module.register_forward_hook(leave).remove)
         task.predict(model, batch[0])
-    return Recording(runs, built)
+    return Recording(model, runs)
+
+
+def _counts_writes(value: Any) -> bool:
+    return isinstance(value, Tensor) and not value.is_inference()
 
 
 def _worth_keeping(runs: dict[str, _Run], starts: Iterable[Iterable[str]], most_bytes: int) -> list[str]:
@@ -144,16 +152,28 @@ def _keeper(kept: list[Any]) -> Callable[..., None]:
 
 
 def _begin(runs: dict[str, _Run], layers: Iterable[str]) -> int:
-    """When the first of the layers is entered; 0 where none is."""
-    return min((runs[name].entered for name in layers if name in runs), default=0)
+    """When the first of the layers is entered; 0, before everything, where one of them never is."""
+    return min((runs[name].entered if name in runs else 0 for name in layers), default=0)
 
 
 def _inside(name: str, outer: Iterable[str]) -> bool:
     return any(name.startswith(f"{one}.") for one in outer)
 
 
-def _built(module: nn.Module) -> _Built:
-    return type(module), tuple(name for name, _ in module.named_children())
+def _alike(one: nn.Module, other: nn.Module | None) -> bool:
+    """Whether two modules are of a type, with children of the same names and equal numbers of their own."""
+    if type(one) is not type(other) or other is None:
+        return False
+    own, its = ({**module._parameters, **module._buffers} for module in (one, other))
+    return (
+        [name for name, _ in one.named_children()] == [name for name, _ in other.named_children()]
+        and own.keys() == its.keys()
+        and all(_same(tensor, its[name]) for name, tensor in own.items())
+    )
+
+
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is other if one is None or other is None else torch.equal(one, other)
 
 
 def _size(answer: Any) -> int | None:

@@ -85,13 +85,13 @@ def decompose(W_OI: Tensor, whiten: Whitening | None = None, weight_O: Tensor | 
 
 def _by_outputs(W_OI: Tensor, G_II: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The parts of a wide matrix by the second moment of its outputs, which is small: `W G W^T = U S^2 U^T` and
-    `right = S^-1 U^T W`. The same parts as through a root of G, which costs O(in^3)."""
+    `right = S^-1 U^T W`. Wherever the data goes the same parts as through a root of G, which costs O(in^3)."""
     moment_OO = W_OI @ G_II @ W_OI.T
     squares_K, U_OK = torch.linalg.eigh((moment_OO + moment_OO.T) / 2)
     kept = squares_K > W_OI.shape[1] * torch.finfo(torch.float64).eps * squares_K[-1]
     kept[-1] = True  # outputs that are always zero have one part, of no weight
-    S_K, U_OK = squares_K[kept].flip(0).clamp(min=1e-150).sqrt(), U_OK[:, kept].flip(1)
-    return U_OK, S_K, (U_OK.T @ W_OI) / S_K[:, None]
+    S_K, U_OK = squares_K[kept].flip(0).clamp(min=0).sqrt(), U_OK[:, kept].flip(1)
+    return U_OK, S_K, (U_OK.T @ W_OI) / S_K.clamp(min=1e-150)[:, None]
 
 
 def _svd(M: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -90,7 +90,8 @@ class Movement(Pass):
                 stack.callback(learner.hook.remove)
 
             def put(sparsity: float) -> None:
-                scores = [learner.scores() for learner in learners]
+                least = min(learner.least() for learner in learners) if self.scope == "global" else None
+                scores = [learner.scores(least) for learner in learners]
                 for one, mask in zip(learners, choose_masks(scores, sparsity, self.pattern, self.scope), strict=True):
                     one.put_(mask)
 
@@ -125,9 +126,13 @@ class _Learner:
         """What a checkpoint must hold of it."""
         return self._latent, *self._scores.state()
 
-    def scores(self) -> Tensor:
-        """Scores shifted to be at least 0, and -1 where an earlier pass removed the weight."""
-        shifted = self._scores.value - self._scores.value.min()
+    def least(self) -> float:
+        """The lowest score."""
+        return float(self._scores.value.min())
+
+    def scores(self, least: float | None) -> Tensor:
+        """Scores above `least` (their own lowest without it), and -1 where an earlier pass removed the weight."""
+        shifted = self._scores.value - (self._scores.value.min() if least is None else least)
         gone = self._gone_before
         return shifted if gone is None else shifted.masked_fill(gone.to(shifted.device), -1.0)
 

@@ -12,6 +12,7 @@ MOMENTUM = 0.9  # of the gradient, as Adam's first moment
 SMOOTH = 0.85  # of the sensitivity
 DOUBT = 0.95  # of how far a batch's sensitivity lies from the smooth one
 EPSILON = 1e-8
+TINY = 1e-16  # beside a weight times a gradient, which is far smaller than a gradient
 Importance = Literal["movement", "sensitivity"]
 Initial = Literal["magnitude", "zero"]
 
@@ -90,7 +91,7 @@ class SignedMovement(_Kept):
         self.mean.lerp_(step, 1 - MOMENTUM)
         self.square.lerp_(step**2, 1 - MEMORY)
         typical = (self.square / (1 - MEMORY**self.seen)).sqrt()
-        self.value -= self.mean / (1 - MOMENTUM**self.seen) / (typical + EPSILON**2)
+        self.value -= self.mean / (1 - MOMENTUM**self.seen) / (typical + TINY)
 
 
 class Sensitivity(_Kept):

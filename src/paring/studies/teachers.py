@@ -6,6 +6,7 @@ import copy
 import hashlib
 import os
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def trained(task: Task, training: Training, *, cache: bool = True) -> Generator[
     if cache and path.is_file():
         yield Progress(1, 1, f"teacher from {path}")
         model.load_state_dict(load_file(path))
+        _forget(path.with_suffix(".training"))
         return replace(task, model=model.eval())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(task.seed)
@@ -42,9 +44,16 @@ def trained(task: Task, training: Training, *, cache: bool = True) -> Generator[
         partial = path.with_suffix(f".{os.getpid()}.partial")
         save_file(model.state_dict(), partial)
         partial.replace(path)
-        for checkpoint in path.with_suffix(".training").glob("*.safetensors"):
-            checkpoint.unlink(missing_ok=True)
+        _forget(path.with_suffix(".training"))
     return replace(task, model=model.eval())
+
+
+def _forget(folder: Path) -> None:
+    """Takes away whole checkpoints, and the folder if nothing else is in it: another process may be writing there."""
+    for checkpoint in folder.glob("*.safetensors"):
+        checkpoint.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def cache_folder() -> Path:
