@@ -38,8 +38,8 @@ class Movement(Pass):
     training moves it (PLATON). `rate` is for scores that begin at magnitudes; the others are only compared with each
     other. Sparsity rises on the cubic schedule; `schedule.objective` may be any (so: distilled). `pattern` asks for
     N:M.
-    Raises: SettingError, UnknownNameError. References: Sanh, Wolf & Rush 2020, arXiv:2005.07683; Zhang et al. 2022,
-    arXiv:2206.12562.
+    Raises: SettingError, UnknownNameError. Reference: Sanh, Wolf & Rush 2020, arXiv:2005.07683; sensitivity: Zhang et
+    al. 2022 (PLATON), arXiv:2206.12562.
     """
 
     name: ClassVar[str] = "prune.movement"
