@@ -7,12 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from quantize_files import TARGETS, folder_of, opened
+from quantize_files import TARGETS, call_of, folder_of
 from quantize_reasons import reason
 from quantize_rows import OURS, ours, peers
 from quantize_tasks import SUBJECTS, Subject
 
-from paring import Target
 from paring.core.measurement import Ratio
 from paring.errors import EngineError
 from paring.judge.bench import timed_inputs
@@ -20,7 +19,6 @@ from paring.measure.canary import CANARY, canary, drift
 from paring.measure.eager import as_inputs, eager_session
 from paring.measure.latency import Runner, compare, judge, noise_floor
 from paring.measure.lives import interleave_anew
-from paring.measure.quality import file_inputs
 
 ENGINES = ("onnxruntime", "openvino")
 EAGER, FP32, AGAIN = "PyTorch eager fp32", "fp32 file", "again"
@@ -57,11 +55,11 @@ def clocked(name: str, engine: str, rows: Mapping[str, Any]) -> dict[str, Any]:
         for target in (one for one in TARGETS if one.engine == engine):
             key = f"{label} | {target.precision}"
             try:
-                _call(path, target, subject)
+                call_of(path, target, subject.timed)
             except EngineError as error:
                 refused[key] = reason(error)
                 continue
-            openers[key] = partial(_call, path, target, subject)
+            openers[key] = partial(call_of, path, target, subject.timed)
             if label == FP32 and target.precision == "fp32":
                 openers[AGAIN] = openers[key]
     samples = interleave_anew(openers, lives=LIVES, blocks=BLOCKS, min_block_ms=BLOCK_MS)
@@ -97,11 +95,3 @@ def clocked(name: str, engine: str, rows: Mapping[str, Any]) -> dict[str, Any]:
 def _eager(subject: Subject) -> Runner:
     task = subject.timed
     return eager_session(task, task.model).prepare(as_inputs(timed_inputs(task, 1)))
-
-
-def _call(path: Path, target: Target, subject: Subject) -> Runner:
-    session = opened(path, target)
-    arrays = file_inputs(session, timed_inputs(subject.timed, 1))
-    if target.static_shapes:
-        session = opened(path, target, {name: array.shape for name, array in arrays.items()})
-    return session.prepare(arrays)

@@ -28,7 +28,9 @@ from paring.engines import FileSession, open_session
 from paring.engines.openvino import OpenVinoSession, settings
 from paring.engines.protocol import InputSpec, Shapes
 from paring.errors import EngineError, ParityError
-from paring.measure.quality import file_outputs, quality
+from paring.judge.bench import timed_inputs
+from paring.measure.latency import Runner
+from paring.measure.quality import file_inputs, file_outputs, quality
 
 TARGETS = (
     Target("onnxruntime"),
@@ -107,6 +109,15 @@ def opened(path: Path, target: Target, static: Shapes | None = None) -> FileSess
 def _spec(port: Any) -> InputSpec:
     shape = tuple(one.get_length() if one.is_static else None for one in port.get_partial_shape())
     return InputSpec(port.get_any_name(), shape, np.dtype(port.get_element_type().to_dtype()))
+
+
+def call_of(path: Path, target: Target, task: Task) -> Runner:
+    """One call of the file at batch 1 on the task's first inputs, in the shapes the target wants."""
+    session = opened(path, target)
+    arrays = file_inputs(session, timed_inputs(task, 1))
+    if target.static_shapes:
+        session = opened(path, target, {name: array.shape for name, array in arrays.items()})
+    return session.prepare(arrays)
 
 
 def file_bytes(path: Path) -> int:

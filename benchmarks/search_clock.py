@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from quantize_files import call_of
+
 from paring import Target, Task
 from paring.artifacts.onnx import write_onnx
-from paring.engines import open_session
-from paring.judge.bench import timed_inputs
 from paring.measure.latency import compare, interleave, noise_floor
-from paring.measure.quality import file_inputs
 from paring.studies.teachers import cache_folder
 
 FILES = cache_folder().parent / "benchmarks" / "search"
@@ -31,13 +30,7 @@ def clocked(task: Task, subject: str, rows: Mapping[str, dict[str, Any]], target
     write_onnx(task.model, task, dense)
     found = {name: file_of(name) for name, row in rows.items() if "miss" not in row}
     files = {DENSE: dense, AGAIN: dense} | {name: path for name, path in found.items() if path.is_file()}
-    runners = {}
-    for name, path in files.items():
-        session = open_session(path, target)
-        inputs = file_inputs(session, timed_inputs(task, 1))
-        if target.static_shapes:
-            session = open_session(path, target, static={key: array.shape for key, array in inputs.items()})
-        runners[name] = session.prepare(inputs)
+    runners = {name: call_of(path, target, task) for name, path in files.items()}
     samples = interleave(runners, blocks=BLOCKS, min_block_ms=BLOCK_MS)
     floor = noise_floor(samples, DENSE, AGAIN)
     timed = {}

@@ -84,7 +84,10 @@ def _bytes(rows: dict[str, Any]) -> str:
     parts = ["## At equal bytes\n\nNo training anywhere; every loser too. Loss is the divergence from the original."]
     for task, lines in by_task.items():
         parts.append(f"### {task}\n\n{_table(heads, [line[1:] for line in sorted(lines, key=lambda line: line[0])])}")
-        parts.append("\n".join(_beaten(task, rows)) or "No row beats a joint one in both.")
+        if any(not name.startswith("joint") for _, name, *_ in lines):
+            parts.append("\n".join(_beaten(task, rows)) or "No row beats a joint one in both.")
+        else:
+            parts.append("Joint rows alone so far: nothing to hold them against.")
     return "\n\n".join(parts)
 
 

@@ -3,7 +3,7 @@
 Every one of them is asked for the fastest file that loses at most half a percent of the metric on validation, in
 `--minutes` (10). The files are then judged here, and timed in turns, each in the engine and shape it runs fastest in.
 `--only WORDS` takes rows whose names hold them; `--time` times the files there are, on a quiet machine. Environments:
-`bash benchmarks/quantize_peers/install.sh`, and the same for `search_peers`. Rows lie in results/search_peers.json, and
+`bash benchmarks/quantize_peers/install.sh`. Rows lie in results/search_peers.json, and
 the page is search_peers.md.
 """
 
@@ -21,17 +21,17 @@ from typing import Any
 
 import numpy as np
 from kept import HOME, PEERS, Kept, machine
-from quantize_files import TARGETS, file_bytes, file_name, judged, opened
+from quantize_files import TARGETS, call_of, file_bytes, file_name, judged
 from quantize_tasks import OUT, SUBJECTS, Subject, given_to_peers
 from search_peers_page import page
 
-from paring import Budget, Target, open_run
+from paring import Budget, open_run
 from paring.artifacts.manifest import versions
 from paring.core.stream import drain
 from paring.core.task import outputs_and_targets
 from paring.engines import open_session
 from paring.errors import EngineError
-from paring.judge.bench import Bench, timed_inputs
+from paring.judge.bench import Bench
 from paring.measure.latency import Runner, compare, interleave, noise_floor
 from paring.measure.quality import file_inputs
 from paring.search.search import Effort, search
@@ -129,11 +129,11 @@ def clocked(net: str) -> Row:
     for name, path in files.items():
         for target in TARGETS:
             try:
-                runners[f"{name} | {target}"] = _runner(path, target, subject)
+                runners[f"{name} | {target}"] = call_of(path, target, subject.timed)
             except EngineError:
                 continue
     base = f"{FP32} | {TARGETS[0]}"
-    runners[AGAIN] = _runner(files[FP32], TARGETS[0], subject)
+    runners[AGAIN] = call_of(files[FP32], TARGETS[0], subject.timed)
     samples = interleave(runners, blocks=40, min_block_ms=5.0)
     ms = {name: samples.latency_ms(name)["p50"] for name in runners if name != AGAIN}
     best = {
@@ -146,14 +146,6 @@ def clocked(net: str) -> Row:
             ratio = compare(samples, best[name], best[OURS])
             ratios[name] = [ratio.ratio, ratio.low, ratio.high]
     return {"ms": ms, "best": best, "ours_faster": ratios, "noise_floor": noise_floor(samples, base, AGAIN)}
-
-
-def _runner(path: Path, target: Target, subject: Subject) -> Runner:
-    session = opened(path, target)
-    inputs = file_inputs(session, timed_inputs(subject.timed, 1))
-    if target.static_shapes:
-        session = opened(path, target, {name: array.shape for name, array in inputs.items()})
-    return session.prepare(inputs)
 
 
 def main() -> None:
