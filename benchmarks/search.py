@@ -103,7 +103,8 @@ def tables(subject: str) -> Row:
         figures = {key: getattr(plan, key) for key in ("loss", "bound", "gap", "loss_per_kb", "num_bytes")}
         rows.append({"shrink": shrink, "solve_s": time.perf_counter() - start, **figures})
     options = sum(len(entries) for entries in table.values())
-    return {"seconds": seconds, "units": len(table), "options": options, "residual": whole.residual, "solves": rows}
+    figures = {"seconds": seconds, "threads": torch.get_num_threads(), "units": len(table), "options": options}
+    return figures | {"residual": whole.residual, "solves": rows}
 
 
 def foretold(subject: str) -> Row:
@@ -269,9 +270,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", default=[], help="tables, foretold, bytes, faster, clock, distill, time")
     parser.add_argument("--only", default="", help="rows whose names hold these words")
+    parser.add_argument("--threads", type=int, default=1, help="torch's, for what is not timed")
     parser.add_argument("--render", action="store_true", help="write the page from the rows that are there")
     given = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(given.threads)
     known = TABLE.load()
     for section, made in rows().items():
         if section not in (given.sections or ("tables", "foretold", "bytes", "distill")) or given.render:

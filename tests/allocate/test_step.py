@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 import paring.allocate.scene
+import paring.allocate.step
 from paring import Recipe, compress, rebuild
+from paring.allocate.facts import read_facts, write_facts
 from paring.allocate.made import folded, made
+from paring.allocate.measured import Measured
 from paring.allocate.option import Option, Unit, precision_passes, shape_passes, structure_passes
-from paring.allocate.plan import Limits, plan_of, searched
+from paring.allocate.plan import Limits, OutOfReachError, plan_of, searched
 from paring.allocate.step import Allocate
 from paring.allocate.table import KINDS, Entry
 from paring.allocate.whole import Whole
 from paring.artifacts.onnx import write_onnx
 from paring.candidates import compress_steps
+from paring.clock.chain import Conv, Gemm
 from paring.container.file import pack
 from paring.core.edit import Progress
 from paring.core.stream import drain
+from paring.core.target import Target
 from paring.errors import BudgetError, CorruptFileError, SettingError, UnknownNameError
 from paring.finetune import Finetune
 from paring.recipe_io import parse_recipe, to_yaml
@@ -75,6 +82,18 @@ def test_what_is_out_of_reach_is_named() -> None:
         plan_of(table, whole, Limits(num_bytes=150))
 
 
+def test_of_plans_that_all_miss_the_nearest_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    least = iter((300.0, 200.0, 250.0))
+
+    def missed(*_: object) -> None:
+        raise OutOfReachError("bytes", next(least), 100.0)
+
+    monkeypatch.setattr(paring.allocate.step, "plan_of", missed)
+    task = image_task()
+    with pytest.raises(BudgetError, match="least that its options reach is 200 bytes, and the budget asks for 100"):
+        drain(Allocate(shrink=9.0, **SMALL).plan(task.model, task))
+
+
 def test_the_pass_meets_a_file_budget(tmp_path: Path) -> None:
     task = image_task()
     write_onnx(folded(task.model, task.example_inputs), task, tmp_path / "dense.onnx")
@@ -123,6 +142,52 @@ def test_it_tells_its_plan_and_builds_its_table_once(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(paring.allocate.scene, "build_table", lambda *args: pytest.fail("built again"))
     other = Recipe((Allocate(shrink=1.2, **SMALL),))
     assert compress(task, recipe).edits and compress(task, other)
+
+
+def test_another_engine_and_fewer_options_measure_no_loss_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = image_task()
+    every = Allocate(shrink=1.2, **(SMALL | {"ranks": (0.5,)}))
+    _, first, _, _ = drain(every.plan(task.model, task))
+    monkeypatch.setattr(Measured, "_loss", lambda *_: pytest.fail("measured again"))
+    _, second, _, _ = drain(replace(every, target=Target("openvino")).plan(task.model, task))
+    assert first == second
+    for fewer in (replace(every, ranks=()), replace(every, widths=()), replace(every, precisions=())):
+        assert drain(fewer.plan(task.model, task))[1]
+
+
+def test_a_table_that_was_killed_goes_on_behind_its_last_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, step, measure = image_task(), Allocate(shrink=1.2, **SMALL), Measured._loss
+    asked: list[Unit] = []
+    most = 1
+
+    def asked_for(measured: Measured, unit: Unit, option: Option, built: nn.Module) -> float:
+        asked.append(unit)
+        if len(set(asked)) > most:
+            raise KeyboardInterrupt
+        return measure(measured, unit, option, built)
+
+    monkeypatch.setattr(Measured, "_loss", asked_for)
+    with pytest.raises(KeyboardInterrupt):
+        drain(step.plan(task.model, task))
+    finished = asked[0]
+    asked.clear()
+    most = 100
+    drain(step.plan(task.model, task))
+    assert asked and finished not in asked
+
+
+def test_what_is_measured_comes_back_from_its_file(own_clock: Path) -> None:
+    task = image_task()
+    drain(Allocate(shrink=1.2, **(SMALL | {"ranks": (0.5,)})).plan(task.model, task))
+    [path] = own_clock.rglob("facts-*.json")
+    facts = read_facts(path)
+    kinds = {
+        type(op) for one in facts.values() for made in one.options.values() for c in made.operations for op in c.chain
+    }
+    assert kinds == {Conv, Gemm}
+    write_facts(facts, path.with_name("again.json"))
+    assert path.read_bytes() == path.with_name("again.json").read_bytes()
+    assert read_facts(path.with_name("again.json")) == facts
 
 
 def test_all_families_together_foretell_no_more_loss_than_bits_alone() -> None:

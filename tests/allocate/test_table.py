@@ -13,10 +13,11 @@ from torch import nn
 from paring.allocate.costs import stored_bytes
 from paring.allocate.losses import yardstick
 from paring.allocate.made import folded, made
+from paring.allocate.measured import Measured
 from paring.allocate.option import Option, Unit, precision_passes, structure_passes
 from paring.allocate.prior import prior_of
 from paring.allocate.step import Allocate
-from paring.allocate.table import Known, Menu, Table, build_table
+from paring.allocate.table import Menu, Table, build_table
 from paring.allocate.units import WIDTHS, units_of
 from paring.core.stream import drain
 from paring.core.target import Target
@@ -43,7 +44,10 @@ def menu(**changes: object) -> Menu:
 def table_of(task: Task, **changes: object) -> Table:
     base = folded(task.model, task.example_inputs)
     units, _ = units_of(ALL, base, task, width="apart")
-    return drain(build_table(base, units, menu(**changes), yardstick(task, base, 96), Known()))
+    alone, _ = units_of(ALL, base, task, width="kept")
+    wanted = menu(**changes)
+    measured = Measured(base, alone, yardstick(task, base, 96), coded=wanted.coded, batch_size=1)
+    return drain(build_table(units, wanted, measured))
 
 
 @pytest.mark.parametrize("net", ["images", "dict", "encoder"])

@@ -17,9 +17,10 @@ from paring.container.counts import Counts, chunks, decode_counts, encode_counts
 from paring.container.forms import pack_payload, unpack_payload
 from paring.container.reading import Reader, number, signed
 from paring.container.shapes import fitted_shape, priors_of
-from paring.container.streams import COUNTS, SHAPED, SPARSE, decode, encode
+from paring.container.streams import COUNTS, SHAPED, SMALLEST_STACKED, SPARSE, STACKED, decode, encode
 from paring.container.streams import _decode_counts as decode_counts_stream
 from paring.container.streams import _tried as all_streams
+from paring.container.streams import _with_counts as with_counts
 from paring.container.tables import chances, log_odds, logarithms, logistic
 from paring.errors import CorruptFileError
 from tests.container.files import sparse_codes
@@ -63,13 +64,33 @@ def test_any_bytes_decode_or_are_refused(data: bytes, shape: tuple[int, ...], da
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from([COUNTS, SPARSE, SHAPED]), st.binary(max_size=80), SHAPES)
+@given(st.sampled_from([COUNTS, SPARSE, SHAPED, STACKED]), st.binary(max_size=80), SHAPES)
 def test_any_stream_decodes_or_is_refused(kind: int, data: bytes, shape: tuple[int, ...]) -> None:
     try:
         values = decode(memoryview(bytes([kind]) + data), shape)
     except CorruptFileError:
         return
     assert values.shape == (int(np.prod(shape)),)
+
+
+@pytest.mark.parametrize("kind", [COUNTS, STACKED])
+@pytest.mark.parametrize("classes", [0, 8])
+def test_both_coders_give_the_numbers_back_at_nearly_the_same_length(kind: int, classes: int) -> None:
+    values = np.random.default_rng(1).geometric(0.4, (120, 90)).astype(np.int32) - 1
+    count = int(values.max()) + 1
+    found = find_classes(values, 0, count, classes) if classes else None
+    coded = with_counts(values.ravel(), 0, count, 0, found, classes, kind)
+    assert coded.data[0] == kind
+    assert 8 * len(coded.data) < 1.005 * coded.bits + 100
+    assert np.array_equal(decode(memoryview(coded.data), values.shape), values.ravel())
+
+
+def test_large_tensors_lie_on_a_stack() -> None:
+    drawn = np.random.default_rng(2).integers(-3, 4, (4, SMALLEST_STACKED // 4)).astype(np.int32)
+    for values, kind in ((drawn, STACKED), (drawn[:, 1:], COUNTS)):
+        coded = encode(values.ravel(), values.shape)
+        assert coded is not None and coded.data[0] == kind
+        assert np.array_equal(decode(memoryview(coded.data), values.shape), values.ravel())
 
 
 def test_every_model_alone_gives_the_numbers_back() -> None:
@@ -155,9 +176,9 @@ def test_numbers_come_back(value: int, other: int) -> None:
 def test_impossible_parameters_are_refused() -> None:
     for head in (b"\x00\x00\x00", b"\x00\x05\x01", b"\x00\x05\x63", b"\x00\xff\xff\x7f\x00"):
         with pytest.raises(CorruptFileError):
-            decode_counts_stream(Reader(head + b"\0" * 8), (4, 4), shaped=False)
+            decode_counts_stream(Reader(head + b"\0" * 8), (4, 4), COUNTS)
     with pytest.raises(CorruptFileError):  # zero is none of the symbols
-        decode_counts_stream(Reader(signed(3) + b"\x05\x00" + b"\0" * 8), (4, 4), shaped=True)
+        decode_counts_stream(Reader(signed(3) + b"\x05\x00" + b"\0" * 8), (4, 4), SHAPED)
     with pytest.raises(CorruptFileError, match="never ends"):
         Reader(b"\xff" * 12).number()
     assert decode_counts(constriction.stream.queue.RangeDecoder(np.zeros(2, np.uint32)), 0, 2, None, None).size == 0

@@ -52,16 +52,24 @@ class Plan:
         )
 
 
+class OutOfReachError(BudgetError):
+    """No choice keeps one of the limits; the least there is exceeds it `excess` times."""
+
+    def __init__(self, what: str, least: float, limit: float) -> None:
+        super().__init__(
+            f"allocate: the least that its options reach is {least:.4g} {what}, and the budget asks for "
+            f"{limit:.4g}. Allow more, or give more options."
+        )
+        self.excess = least / limit
+
+
 def plan_of(table: Table, whole: Whole, limits: Limits) -> Plan:
     """The options of least summed loss within the limits. Raises BudgetError naming what is out of reach."""
     fastest = whole.weights[0] + sum(min(map(whole.part_ms, entries)) for entries in table.values())
     smallest = whole.overhead_bytes + sum(min(one.num_bytes for one in entries) for entries in table.values())
     for what, least, limit in (("ms", fastest, limits.ms), ("bytes", smallest, limits.num_bytes)):
         if least > limit:
-            raise BudgetError(
-                f"allocate: the least that its options reach is {least:.4g} {what}, and the budget asks for "
-                f"{limit:.4g}. Allow more, or give more options."
-            )
+            raise OutOfReachError(what, least, limit)
     found = solve(
         [np.array([one.loss for one in entries]) for entries in table.values()],
         [np.array([[whole.part_ms(one), one.num_bytes] for one in entries]) for entries in table.values()],

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
+from paring.allocate.facts import digest_of
 from paring.allocate.losses import Yardstick
+from paring.allocate.measured import Measured
 from paring.allocate.option import Unit
-from paring.allocate.table import Entry, Known, Menu, Table, build_table
+from paring.allocate.table import Entry, Menu, Table, build_table
 from paring.allocate.whole import Whole, fit_whole
 from paring.clock.table import table_path
 from paring.core.edit import Progress
-from paring.core.task import tensors_of
 from paring.errors import CorruptFileError
-from paring.graph.state import named_tensors, tensor_bytes
 
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True)
@@ -35,28 +33,23 @@ class Kept:
 
 
 def scene_of(
-    model: nn.Module,
-    units: Sequence[Unit],
-    menu: Menu,
-    yardstick: Yardstick,
-    *,
-    samples: int,
-    known: Known,
-    whole: Whole | None = None,
+    units: Sequence[Unit], menu: Menu, measured: Measured, *, samples: int, whole: Whole | None = None
 ) -> Generator[Progress, None, tuple[Table, Whole]]:
-    """Table and correction for `model` (float, batch norms folded): from the cache, or built now and put there.
+    """Table and correction of the model that is `measured`: from the cache, or built now and put there.
 
-    `known` and the correction `whole` are what is there of other units of the same model; `known` is added to.
+    `whole` is the correction, where other units of the model have given it already.
     Raises: CorruptFileError for a cache that cannot be read.
     """
-    path = _path(model, units, menu, yardstick, samples)
+    machine = table_path(menu.target)
+    digest = digest_of(measured.model, measured.yardstick, f"{FORMAT} {units} {menu} {samples}")
+    path = machine.with_name(f"options-{machine.stem}-{digest}.json")
     if path.is_file():
         yield Progress(1, 1, f"option table from {path}")
         return _read(path)
-    table = yield from build_table(model, units, menu, yardstick, known)
-    known.table.update(table)
+    table = yield from build_table(units, menu, measured)
     if whole is None:
-        whole = yield from fit_whole(model, table, menu.target, yardstick.task, samples=samples, coded=menu.coded)
+        task = measured.yardstick.task
+        whole = yield from fit_whole(measured.model, table, menu.target, task, samples=samples, coded=menu.coded)
     kept = Kept(tuple(table), tuple(tuple(entries) for entries in table.values()), whole)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
@@ -65,27 +58,17 @@ def scene_of(
     return table, whole
 
 
+def measured_of(model: nn.Module, units: Sequence[Unit], menu: Menu, yardstick: Yardstick) -> Measured:
+    """What is known of `model` already, in whichever engine it was asked for. See `Measured`."""
+    batch_size = menu.target.batch_size
+    digest = digest_of(model, yardstick, f"{FORMAT} {units} {menu.coded} {batch_size}")
+    path = table_path(menu.target).with_name(f"facts-{digest}.json")
+    return Measured(model, units, yardstick, coded=menu.coded, batch_size=batch_size, path=path)
+
+
 def _read(path: Path) -> tuple[Table, Whole]:
     try:
         kept = TypeAdapter(Kept).validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise CorruptFileError(f"{path}: cannot be read as an option table. Remove it to build it anew.") from error
     return {unit: list(entries) for unit, entries in zip(kept.units, kept.entries, strict=True)}, kept.whole
-
-
-def _path(model: nn.Module, units: Sequence[Unit], menu: Menu, yardstick: Yardstick, samples: int) -> Path:
-    """Beside this machine's latency tables, named for the weights, the data and the menu."""
-    digest = hashlib.sha256(f"{FORMAT} {model!r} {units} {menu} {samples} {yardstick.kind}".encode())
-    for name, tensor in named_tensors(model):
-        _feed(digest, name, tensor)
-    for inputs, _ in (*yardstick.data, *yardstick.task.real_inputs()):
-        for name, tensor in tensors_of(inputs).items():
-            _feed(digest, name, tensor)
-    _feed(digest, "answers", yardstick.before)
-    machine = table_path(menu.target)
-    return machine.with_name(f"options-{machine.stem}-{digest.hexdigest()[:16]}.json")
-
-
-def _feed(digest: hashlib._Hash, name: str, tensor: torch.Tensor) -> None:
-    digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-    digest.update(tensor_bytes(tensor))

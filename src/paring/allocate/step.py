@@ -14,8 +14,8 @@ from paring.allocate.losses import Yardstick, yardstick
 from paring.allocate.made import folded
 from paring.allocate.option import DENSE, Precision, Unit, precision_passes, structure_passes
 from paring.allocate.plan import Limits, Plan, plan_of, searched
-from paring.allocate.scene import scene_of
-from paring.allocate.table import Known, Menu, Table
+from paring.allocate.scene import measured_of, scene_of
+from paring.allocate.table import Menu, Table
 from paring.allocate.units import WIDTHS, Width, units_of
 from paring.allocate.whole import Whole
 from paring.core.edit import Declined, Progress, Step
@@ -129,27 +129,27 @@ class Allocate(Pass):
     ) -> Generator[Progress, None, tuple[Plan, Table, Whole, Limits]]:
         """The best of three plans (see `units_of`): channel groups cut apart, all that touch cut alike, or none cut.
 
-        The fewer layers are chosen for together, the freer are their bits. Raises BudgetError if no plan fits.
+        The fewer layers are chosen for together, the freer are their bits. Raises BudgetError if no plan
+        fits, that of the plan which comes nearest.
         """
         found: list[tuple[Plan, Table, Whole, Limits]] = []
         missed: list[BudgetError] = []
-        known, whole = Known(), None
+        alone, _ = self.units(base, task, width="kept")
+        measured, whole = measured_of(base, alone, self.menu(), ruler), None
         tabled: set[tuple[Unit, ...]] = set()
         for width in WIDTHS if self.widths else WIDTHS[-1:]:
             units, _ = self.units(base, task, width=width)
             if tuple(units) in tabled:
                 continue
             tabled.add(tuple(units))
-            table, whole = yield from scene_of(
-                base, units, self.menu(), ruler, samples=self.samples, known=known, whole=whole
-            )
+            table, whole = yield from scene_of(units, self.menu(), measured, samples=self.samples, whole=whole)
             limits = self.limits(first or whole, share)
             try:
                 found.append((plan_of(table, whole, limits), table, whole, limits))
             except BudgetError as error:
                 missed.append(error)
         if not found:
-            raise missed[0]
+            raise min(missed, key=lambda miss: getattr(miss, "excess", 1.0))
         return min(found, key=lambda one: one[0].loss)
 
     def units(self, base: nn.Module, task: Task, *, width: Width) -> tuple[list[Unit], list[Declined]]:

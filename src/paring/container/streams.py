@@ -5,24 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import constriction
 import numpy as np
 
 from paring.container.classes import find_classes
+from paring.container.coders import encoder_of, packed, unpacked
 from paring.container.counts import MAX_CLASSES, Classes, Ints, decode_counts, encode_counts
 from paring.container.reading import Reader, number, product, signed
 from paring.container.shapes import NUM_BYTES, Shape, fitted_shape, priors_of
 from paring.container.sparse import LARGEST_SIZE, decode_sparse, encode_sparse
 from paring.errors import CorruptFileError
 
-CONSTANT, COUNTS, SPARSE, SHAPED = 0, 1, 2, 3
-MODELS = {CONSTANT: "constant", COUNTS: "counts", SPARSE: "neighbours", SHAPED: "counts from a shape"}
+CONSTANT, COUNTS, SPARSE, SHAPED, STACKED = range(5)
+MODELS = ("constant", "counts", "neighbours", "counts from a shape", "counts")
 MAX_SYMBOLS = 4096
 MAX_SPARSE = 1 << 20  # entries: beyond, line-by-line decoding takes too long
 MAX_CLASSED = 1 << 26
 MAX_CLASSED_SYMBOLS = 256
+SMALLEST_STACKED = 1 << 16  # entries: below, decoding faster is not worth what ANS ends with
 MAX_SHAPED = 1 << 18  # entries: beyond, where the counts start from no longer shows
 CLASS_COUNTS = (4, 8, 14)
 COLUMNS_FIRST = 1
@@ -56,8 +56,8 @@ def decode(data: memoryview, dims: Sequence[int]) -> Ints:
     try:
         if kind == CONSTANT:
             return np.full(size, reader.signed(), np.int32)
-        if kind in (COUNTS, SHAPED):
-            return _decode_counts(reader, dims, shaped=kind == SHAPED)
+        if kind in (COUNTS, SHAPED, STACKED):
+            return _decode_counts(reader, dims, kind)
         if kind == SPARSE:
             return _decode_sparse(reader, dims)
     except (AssertionError, ValueError) as error:
@@ -81,9 +81,10 @@ def _tried(values: Ints, dims: Sequence[int], low: int, high: int) -> Iterator[C
         matrix = symbols.reshape(rows, columns)
         found += [(find_classes(matrix, zero or 0, count, most), most) for most in CLASS_COUNTS]
     for classes, most in found:
-        yield _with_counts(symbols, low, count, zero, classes, most, shaped=False)
+        kind = COUNTS if len(values) < SMALLEST_STACKED else STACKED
+        yield _with_counts(symbols, low, count, zero, classes, most, kind)
         if zero is not None and len(values) <= MAX_SHAPED and count <= MAX_CLASSED_SYMBOLS:
-            yield _with_counts(symbols, low, count, zero, classes, most, shaped=True)
+            yield _with_counts(symbols, low, count, zero, classes, most, SHAPED)
     if zero is not None and max(-low, high) <= LARGEST_SIZE and rows > 1 and len(values) <= MAX_SPARSE:
         matrix = values.reshape(rows, columns).astype(np.int64)
         for stride in _strides(dims):
@@ -100,21 +101,21 @@ def _strides(dims: Sequence[int]) -> list[int]:
 
 
 def _with_counts(
-    symbols: Ints, low: int, count: int, zero: int | None, classes: Classes | None, most: int, *, shaped: bool
+    symbols: Ints, low: int, count: int, zero: int | None, classes: Classes | None, most: int, kind: int
 ) -> Coded:
-    encoder = constriction.stream.queue.RangeEncoder()
+    encoder = encoder_of(ans=kind == STACKED)
     bits, priors = 0.0, None
-    head = bytes([SHAPED if shaped else COUNTS]) + signed(low) + number(count - 1) + bytes([most])
+    head = bytes([kind]) + signed(low) + number(count - 1) + bytes([most])
     for line in () if classes is None else (classes.rows, classes.columns):
         bits += encode_counts(encoder, line, most, None, None)
-    if shaped:
+    if kind == SHAPED:
         assert zero is not None
         shapes = _shapes(symbols, count, zero, classes)
         priors = priors_of(shapes, count, zero)
         sent = np.array(shapes, np.int32).ravel()
         bits += encode_counts(encoder, sent, 256, None, None)
     bits += encode_counts(encoder, symbols, count, zero, classes, priors)
-    name = MODELS[SHAPED if shaped else COUNTS] + (f", {most} classes" if most else "")
+    name = MODELS[kind] + (f", {most} classes" if most else "")
     return Coded(head + packed(encoder), name, bits)
 
 
@@ -125,12 +126,13 @@ def _shapes(symbols: Ints, count: int, zero: int, classes: Classes | None) -> li
     return [fitted_shape(symbols[contexts == context], count, zero) for context in range(classes.count)]
 
 
-def _decode_counts(reader: Reader, dims: Sequence[int], *, shaped: bool) -> Ints:
+def _decode_counts(reader: Reader, dims: Sequence[int], kind: int) -> Ints:
+    shaped = kind == SHAPED
     low, count, most = reader.signed(1 << 30), reader.number(MAX_SYMBOLS - 1) + 1, reader.byte()
     zero = -low if low <= 0 <= low + count - 1 else None
     if count < 2 or most > MAX_CLASSES or most == 1 or (shaped and (zero is None or count > MAX_CLASSED_SYMBOLS)):
         raise CorruptFileError("a stream in it has impossible parameters")
-    decoder, classes, priors = unpacked(reader.rest()), None, None
+    decoder, classes, priors = unpacked(reader.rest(), ans=kind == STACKED), None, None
     if most:
         lines = [decode_counts(decoder, length, most, None, None) for length in matrix_of(dims)]
         classes = Classes(*lines)
@@ -143,7 +145,7 @@ def _decode_counts(reader: Reader, dims: Sequence[int], *, shaped: bool) -> Ints
 
 
 def _with_sparse(values: np.ndarray, stride: int, order: int) -> Coded:
-    encoder = constriction.stream.queue.RangeEncoder()
+    encoder = encoder_of(ans=False)
     head, bits = encode_sparse(encoder, values, stride)
     return Coded(bytes([SPARSE, order]) + head + packed(encoder), MODELS[SPARSE], bits)
 
@@ -157,17 +159,3 @@ def _decode_sparse(reader: Reader, dims: Sequence[int]) -> Ints:
         rows, columns = columns, rows
     values = decode_sparse(unpacked, reader, rows, columns)
     return (values.T if order == COLUMNS_FIRST else values).ravel().astype(np.int32)
-
-
-def packed(encoder: Any) -> bytes:
-    """The coder's words without the zero bytes at their end."""
-    data = encoder.get_compressed().astype("<u4").tobytes()
-    while data.endswith(b"\0") and len(data) % 4 != 1:
-        data = data[:-1]
-    return bytes(data)
-
-
-def unpacked(data: memoryview) -> Any:
-    """A decoder over what `packed` gave."""
-    padded = bytes(data) + b"\0" * (-len(data) % 4)
-    return constriction.stream.queue.RangeDecoder(np.frombuffer(padded, "<u4").astype(np.uint32))

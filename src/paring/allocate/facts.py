@@ -1,0 +1,101 @@
+"""Facts of units that hold in every engine, as JSON, and the digest of the model and the data that they are of."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import nn
+
+from paring.allocate.losses import Yardstick
+from paring.allocate.option import Option, Precision, Unit
+from paring.clock.costs import Cost
+from paring.core.task import tensors_of
+from paring.errors import CorruptFileError
+from paring.graph.state import named_tensors, tensor_bytes
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A unit's layers in another structure, in floats. `guess` is the loss by curvature, None where it has no say."""
+
+    guess: float | None
+    num_bytes: float
+    operations: Mapping[str, Cost]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A unit's layers as one option. `loss` is None where the answers are not finite."""
+
+    loss: float | None
+    num_bytes: float
+    operations: tuple[Cost, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that is known of a unit. `rounding` is the loss by curvature of each precision, None as in a cut."""
+
+    cuts: dict[Option, Cut] = field(default_factory=dict)
+    rounding: dict[Precision, float | None] = field(default_factory=dict)
+    options: dict[Option, Made] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Facts as they lie on disk: JSON has no keys but strings."""
+
+    unit: Unit
+    cuts: list[tuple[Option, Cut]]
+    rounding: list[tuple[Precision, float | None]]
+    options: list[tuple[Option, Made]]
+
+
+ROWS = TypeAdapter(list[_Row])
+
+
+def read_facts(path: Path) -> dict[Unit, Facts]:
+    """What `write_facts` wrote. Raises CorruptFileError."""
+    try:
+        rows = ROWS.validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise CorruptFileError(f"{path}: cannot be read as measured options. Remove it to measure anew.") from error
+    return {row.unit: Facts(dict(row.cuts), dict(row.rounding), dict(row.options)) for row in rows}
+
+
+def write_facts(facts: Mapping[Unit, Facts], path: Path) -> None:
+    """Whole or not at all."""
+    rows = [
+        _Row(unit, list(one.cuts.items()), list(one.rounding.items()), list(one.options.items()))
+        for unit, one in facts.items()
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial.write_bytes(ROWS.dump_json(rows))
+    partial.replace(path)
+
+
+def digest_of(model: nn.Module, yardstick: Yardstick, words: str) -> str:
+    """Of the weights, the data, the original and `words`; the same however many threads compute the answers."""
+    digest = hashlib.sha256(f"{words} {model!r} {yardstick.kind}".encode())
+    for net in (model, yardstick.original):
+        for name, tensor in named_tensors(net):
+            _feed(digest, name, tensor)
+    for inputs, _ in (*yardstick.data, *yardstick.task.real_inputs()):
+        for name, tensor in tensors_of(inputs).items():
+            _feed(digest, name, tensor)
+    answers = yardstick.before.double()
+    sizes = f"{float(answers.abs().mean()):.2e} {float(answers.square().mean()):.2e}"
+    digest.update(f"{tuple(answers.shape)} {sizes}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _feed(digest: hashlib._Hash, name: str, tensor: torch.Tensor) -> None:
+    digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+    digest.update(tensor_bytes(tensor))

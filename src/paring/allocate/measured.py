@@ -1,0 +1,145 @@
+"""What options lose and hold, whatever they run on: measured when first asked for, and kept unit by unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from paring.allocate.costs import kind_of, operations, sized_inputs, stored_bytes
+from paring.allocate.facts import Cut, Facts, Made, read_facts, write_facts
+from paring.allocate.losses import Yardstick
+from paring.allocate.made import made, swapped
+from paring.allocate.option import DENSE, Option, Precision, Unit, precision_passes, structure_passes
+from paring.allocate.prior import Prior, prior_of
+from paring.clock.costs import Cost
+from paring.graph.capture import input_shapes
+from paring.graph.replay import Recording, record
+from paring.graph.sites import submodule
+
+
+class Measured:
+    """Facts of `model` (float, batch norms folded) on a yardstick.
+
+    `units` are those that leave every layer to itself: every layer's numbers are rounded behind those before it, in
+    one sweep over all. `coded` is how bytes are counted, `batch_size` that of the operations. What is measured anew
+    goes to `path` with `save`. Raises: CorruptFileError for a file there that cannot be read.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        units: Sequence[Unit],
+        yardstick: Yardstick,
+        *,
+        coded: bool,
+        batch_size: int,
+        path: Path | None = None,
+    ) -> None:
+        self.model, self.units, self.yardstick = model, units, yardstick
+        self.coded, self.batch_size, self.path = coded, batch_size, path
+        self.facts = read_facts(path) if path is not None and path.is_file() else {}
+        self.is_saved = True
+        self._rounded: dict[Precision, nn.Module] = {}
+        self._structured: dict[tuple[Unit, Option], nn.Module] = {}
+
+    def cut(self, unit: Unit, structure: Option) -> Cut:
+        """The unit in this structure, in floats."""
+        known = self._of(unit).cuts
+        if structure not in known:
+            built = self._built(unit, structure)
+            shapes = input_shapes(built, list(unit.layers), sized_inputs(self.yardstick.task, self.batch_size))
+            # With fewer channels the layers' inputs and outputs are no longer comparable.
+            guess = 0.0 if structure == DENSE else None if structure.structure == "width" else self._guess(unit, built)
+            num_bytes = stored_bytes(built, unit.layers, coded=self.coded)
+            known[structure] = Cut(guess, num_bytes, operations(built, unit.layers, shapes))
+            self.is_saved = False
+        return known[structure]
+
+    def rounding(self, unit: Unit, precision: Precision) -> float | None:
+        """The loss that curvature foretells of the unit in this precision; None where it has no say."""
+        known = self._of(unit).rounding
+        if precision not in known:
+            known[precision] = 0.0 if precision == "float" else self._guess(unit, self._in(precision))
+            self.is_saved = False
+        return known[precision]
+
+    def option(self, unit: Unit, option: Option) -> Made:
+        """What the option loses alone, and what it holds."""
+        known = self._of(unit).options
+        if option not in known:
+            structure = Option(option.structure, option.amount)
+            built = self._built(unit, structure)
+            if option.precision != "float":
+                if structure == DENSE:
+                    built = swapped(self.model, self._in(option.precision), unit.layers)
+                else:
+                    built = made(built, self.yardstick.task, precision_passes({unit: option}))
+            ops = self.cut(unit, structure).operations
+            loss = self._loss(unit, option, built)
+            known[option] = Made(
+                loss if np.isfinite(loss) else None,
+                stored_bytes(built, unit.layers, coded=self.coded),
+                tuple(Cost(op.chain, op.shape, kind_of(submodule(built, name))) for name, op in ops.items()),
+            )
+            self.is_saved = False
+        return known[option]
+
+    def save(self) -> None:
+        """Puts what is new beside what was there."""
+        if self.path is None or self.is_saved:
+            return
+        write_facts(self.facts, self.path)
+        self.is_saved = True
+
+    def _of(self, unit: Unit) -> Facts:
+        return self.facts.setdefault(unit, Facts())
+
+    def _loss(self, unit: Unit, option: Option, built: nn.Module) -> float:
+        if option == DENSE:
+            return 0.0
+        known = self._of(unit).options
+        apart = known.get(Option(option.structure, option.amount)), known.get(Option(precision=option.precision))
+        lost = [one.loss for one in apart if one is not None and one.loss is not None]
+        if option.precision == "half" and option.structure != "dense" and len(lost) == len(apart):
+            return sum(lost)  # so little that it only adds up
+        with self._recording.playing(built, unit.layers):
+            return max(self._start, self.yardstick.loss(built)) - self._start
+
+    def _built(self, unit: Unit, structure: Option) -> nn.Module:
+        if structure == DENSE:
+            return self.model
+        if (unit, structure) not in self._structured:
+            # Copies of one unit at a time: a large model has no room for more.
+            self._structured = {key: one for key, one in self._structured.items() if key[0] == unit}
+            steps = structure_passes({unit: structure})
+            self._structured[unit, structure] = made(self.model, self.yardstick.task, steps)
+        return self._structured[unit, structure]
+
+    def _in(self, precision: Precision) -> nn.Module:
+        """The model with every layer in one precision."""
+        if precision not in self._rounded:
+            steps = precision_passes({unit: Option(precision=precision) for unit in self.units})
+            self._rounded[precision] = made(self.model, self.yardstick.task, steps)
+        return self._rounded[precision]
+
+    def _guess(self, unit: Unit, other: nn.Module) -> float | None:
+        guesses = [] if unit.is_table else [self._prior.loss(name, submodule(other, name)) for name in unit.layers]
+        known = [one for one in guesses if one is not None]
+        return sum(known) if known and len(known) == len(guesses) else None
+
+    @cached_property
+    def _prior(self) -> Prior:
+        layers = [layer for unit in self.units if not unit.is_table for layer in unit.layers]
+        return prior_of(self.model, layers, self.yardstick)
+
+    @cached_property
+    def _start(self) -> float:
+        return self.yardstick.loss(self.model)
+
+    @cached_property
+    def _recording(self) -> Recording:
+        return record(self.model, self.yardstick.task, self.yardstick.data, [unit.layers for unit in self.units])
