@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--log", action="append", default=[], help="conversion: only this log; nothing is written")
     parser.add_argument("--seeds", type=int, help="conversion: folds")
+    parser.add_argument("--threads", type=int, default=1, help="torch's; files are timed with one")
     parser.add_argument("--quiet-machine", action="store_true")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--render", action="store_true")
@@ -39,7 +40,7 @@ def main() -> None:
     name = "size_study" if options.name == "size" else options.name  # results/size.json is benchmarks/size.py's
     results, out = HOME / "results" / f"{name}.json", options.out or Path(f"out/study-{options.name}")
     if not options.render:
-        torch.set_num_threads(1)
+        torch.set_num_threads(options.threads)
         study = study_of(options.name, Asked(logs=tuple(options.log), seeds=options.seeds))
         last = ""
         for told in run_study(study, out, Bench(), f"paring study {options.name}", anew=options.again):
@@ -56,6 +57,7 @@ def main() -> None:
             "quiet": options.quiet_machine or options.again,
             "about": study.about,
             "title": study.title,
+            "threads": options.threads,
         }
         columns = _columns(out, study.parts)
         results.write_text(json.dumps(said | more | {"columns": columns}, indent=1) + "\n")

@@ -23,10 +23,11 @@ def page(said: dict[str, Any]) -> str:
         if not name.endswith(NOT_SHOWN)
     )
     body = study_markdown(Page(said["title"], said["about"], said["rows"], said["claims"], said["command"], sheets))
-    machine, versions = said["machine"], said["versions"]
+    machine, versions, threads = said["machine"], said["versions"], said.get("threads", 1)
+    cores = "one thread" if threads == 1 else f"{threads} threads to train, one to be timed"
     foot = (
-        f"Made by `python benchmarks/studies.py {said['task']}` at commit {said['commit']} on {machine['cpu']}, one "
-        f"thread; {', '.join(f'{name} {version}' for name, version in versions.items())}. "
+        f"Made by `python benchmarks/studies.py {said['task']}` at commit {said['commit']} on {machine['cpu']}, "
+        f"{cores}; {', '.join(f'{name} {version}' for name, version in versions.items())}. "
         f"{QUIET if said['quiet'] else SHARED} All figures: `results/{said['task']}.json`.\n"
     )
     return f"{body}\n{foot}"
