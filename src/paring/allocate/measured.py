@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from paring.allocate.costs import kind_of, operations, sized_inputs, stored_byte
 from paring.allocate.facts import Cut, Facts, Made, read_facts, write_facts
 from paring.allocate.losses import Yardstick
 from paring.allocate.made import made, swapped
-from paring.allocate.option import DENSE, Option, Precision, Unit, precision_passes, structure_passes
+from paring.allocate.option import DENSE, Option, Precision, Unit, precision_passes, shape_passes, structure_passes
 from paring.allocate.prior import Prior, prior_of
 from paring.clock.costs import Cost
 from paring.graph.capture import input_shapes
 from paring.graph.replay import Recording, record
 from paring.graph.sites import submodule
+
+NEXT_TO_NOTHING = 0.05  # of the other loss: both are added, not measured together
 
 
 class Measured:
@@ -72,14 +75,13 @@ class Measured:
         known = self._of(unit).options
         if option not in known:
             structure = Option(option.structure, option.amount)
+            loss = self._added(unit, option)
             built = self._built(unit, structure)
             if option.precision != "float":
-                if structure == DENSE:
-                    built = swapped(self.model, self._in(option.precision), unit.layers)
-                else:
-                    built = made(built, self.yardstick.task, precision_passes({unit: option}))
+                built = self._rounded_in(built, unit, option, only_sizes=loss is not None)
+            if loss is None:
+                loss = self._loss(unit, option, built)
             ops = self.cut(unit, structure).operations
-            loss = self._loss(unit, option, built)
             known[option] = Made(
                 loss if np.isfinite(loss) else None,
                 stored_bytes(built, unit.layers, coded=self.coded),
@@ -98,16 +100,34 @@ class Measured:
     def _of(self, unit: Unit) -> Facts:
         return self.facts.setdefault(unit, Facts())
 
-    def _loss(self, unit: Unit, option: Option, built: nn.Module) -> float:
-        if option == DENSE:
-            return 0.0
+    def _added(self, unit: Unit, option: Option) -> float | None:
+        """What structure and precision lose apart, summed, where one of both loses next to nothing beside the other."""
+        if option.structure == "dense" or option.precision == "float":
+            return None
         known = self._of(unit).options
         apart = known.get(Option(option.structure, option.amount)), known.get(Option(precision=option.precision))
         lost = [one.loss for one in apart if one is not None and one.loss is not None]
-        if option.precision == "half" and option.structure != "dense" and len(lost) == len(apart):
-            return sum(lost)  # so little that it only adds up
+        if len(lost) < len(apart) or (option.precision != "half" and min(lost) > NEXT_TO_NOTHING * max(lost)):
+            return None
+        return sum(lost)
+
+    def _loss(self, unit: Unit, option: Option, built: nn.Module) -> float:
+        if option == DENSE:
+            return 0.0
         with self._recording.playing(built, unit.layers):
             return max(self._start, self.yardstick.loss(built)) - self._start
+
+    def _rounded_in(self, built: nn.Module, unit: Unit, option: Option, *, only_sizes: bool) -> nn.Module:
+        """`built`, which has the option's structure, in its precision; `only_sizes`: by the cheapest rounding."""
+        if option.structure == "dense":
+            return swapped(self.model, self._in(option.precision), unit.layers)
+        task = self.yardstick.task
+        if only_sizes and not self.coded:  # coded bytes depend on the numbers
+            first = [next(iter(task.real_inputs()))]
+            return made(
+                built, replace(task, calibration=first), shape_passes({unit: Option(precision=option.precision)})
+            )
+        return made(built, task, precision_passes({unit: option}))
 
     def _built(self, unit: Unit, structure: Option) -> nn.Module:
         if structure == DENSE:
