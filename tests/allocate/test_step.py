@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 import paring.allocate.scene
 import paring.allocate.step
 from paring import Recipe, compress, rebuild
-from paring.allocate.facts import read_facts, write_facts
+from paring.allocate.facts import Facts, digest_of, read_facts, write_facts
+from paring.allocate.losses import yardstick
 from paring.allocate.made import folded, made
 from paring.allocate.measured import Measured
 from paring.allocate.option import Option, Unit, precision_passes, shape_passes, structure_passes
@@ -188,6 +191,43 @@ def test_what_is_measured_comes_back_from_its_file(own_clock: Path) -> None:
     write_facts(facts, path.with_name("again.json"))
     assert path.read_bytes() == path.with_name("again.json").read_bytes()
     assert read_facts(path.with_name("again.json")) == facts
+
+
+def test_what_decides_a_loss_is_in_the_key() -> None:
+    class Net(nn.Module):
+        def __init__(self, approximate: str) -> None:
+            super().__init__()
+            self.approximate, self.linear = approximate, nn.Linear(4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return functional.gelu(self.linear(x), approximate=self.approximate).squeeze(1)
+
+    def key(loss: object, approximate: str = "none", seed: int = 0) -> str:
+        torch.manual_seed(0)
+        net, x = Net(approximate), torch.randn(8, 4)
+        data = [(x, torch.zeros(8))]
+        task = replace(image_task(), model=net, example_inputs=x, calibration=data, loss=loss, seed=seed)  # type: ignore[arg-type]
+        return digest_of(net, yardstick(task, net, 8), "")
+
+    same = key(functional.mse_loss)
+    assert key(functional.mse_loss) == same
+    others = {
+        key(lambda u, t: 100 * functional.mse_loss(u, t)),
+        key(functional.mse_loss, "tanh"),
+        key(functional.mse_loss, seed=1),
+    }
+    assert len(others | {same}) == 4
+
+
+def test_two_processes_keep_what_each_has_measured(tmp_path: Path) -> None:
+    path, units = tmp_path / "facts.json", [Unit("a", ("a",)), Unit("b", ("b",))]
+    for unit in units:
+        write_facts({unit: Facts(rounding={"int8": 0.5})}, path)
+    write_facts({units[0]: Facts(rounding={"int4": 0.7})}, path)
+    assert read_facts(path) == {
+        units[0]: Facts(rounding={"int8": 0.5, "int4": 0.7}),
+        units[1]: Facts(rounding={"int8": 0.5}),
+    }
 
 
 def test_all_families_together_foretell_no_more_loss_than_bits_alone() -> None:

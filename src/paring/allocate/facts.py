@@ -12,7 +12,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from paring.allocate.losses import Yardstick
+from paring.allocate.losses import Yardstick, divergence
 from paring.allocate.option import Option, Precision, Unit
 from paring.clock.costs import Cost
 from paring.core.task import tensors_of
@@ -70,7 +70,17 @@ def read_facts(path: Path) -> dict[Unit, Facts]:
 
 
 def write_facts(facts: Mapping[Unit, Facts], path: Path) -> None:
-    """Whole or not at all."""
+    """Whole or not at all, beside what another process has put there meanwhile."""
+    theirs = read_facts(path) if path.is_file() else {}
+    none = Facts()
+    facts = {
+        unit: Facts(
+            theirs.get(unit, none).cuts | facts.get(unit, none).cuts,
+            theirs.get(unit, none).rounding | facts.get(unit, none).rounding,
+            theirs.get(unit, none).options | facts.get(unit, none).options,
+        )
+        for unit in theirs | dict(facts)
+    }
     rows = [
         _Row(unit, list(one.cuts.items()), list(one.rounding.items()), list(one.options.items()))
         for unit, one in facts.items()
@@ -82,17 +92,16 @@ def write_facts(facts: Mapping[Unit, Facts], path: Path) -> None:
 
 
 def digest_of(model: nn.Module, yardstick: Yardstick, words: str) -> str:
-    """Of the weights, the data, the original and `words`; the same however many threads compute the answers."""
-    digest = hashlib.sha256(f"{words} {model!r} {yardstick.kind}".encode())
-    for net in (model, yardstick.original):
-        for name, tensor in named_tensors(net):
-            _feed(digest, name, tensor)
-    for inputs, _ in (*yardstick.data, *yardstick.task.real_inputs()):
+    """Of the weights, the data, the original's answers to the last bit, what a change of them loses, and `words`."""
+    before, task = yardstick.before, yardstick.task
+    lost = divergence(before, 0.9 * before, yardstick.kind, task)  # the task's loss has a say where no KL is
+    digest = hashlib.sha256(f"{words} {model!r} {yardstick.kind} {task.seed} {lost:.6e}".encode())
+    for name, tensor in named_tensors(model):
+        _feed(digest, name, tensor)
+    for inputs, _ in (*yardstick.data, *task.real_inputs()):
         for name, tensor in tensors_of(inputs).items():
             _feed(digest, name, tensor)
-    answers = yardstick.before.double()
-    sizes = f"{float(answers.abs().mean()):.2e} {float(answers.square().mean()):.2e}"
-    digest.update(f"{tuple(answers.shape)} {sizes}".encode())
+    _feed(digest, "answers", before)
     return digest.hexdigest()[:16]
 
 

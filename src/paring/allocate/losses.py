@@ -28,7 +28,6 @@ class Yardstick:
     `task` calibrates with the rest, so that options fitted with it are judged on data that they have not seen.
     """
 
-    original: nn.Module
     task: Task
     data: tuple[Batch, ...]
     before: Tensor
@@ -56,7 +55,7 @@ def yardstick(task: Task, original: nn.Module, num_examples: int) -> Yardstick:
     before, _ = outputs_and_targets(task, original, data)
     rest = EveryOther(task.calibration, 1)
     fitting = replace(task, calibration=rest) if next(iter(rest), None) is not None else task
-    return Yardstick(original, fitting, data, before, kind_of(before, task))
+    return Yardstick(fitting, data, before, kind_of(before, task))
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,9 +67,10 @@ def plan_of(table: Table, whole: Whole, limits: Limits) -> Plan:
     """The options of least summed loss within the limits. Raises BudgetError naming what is out of reach."""
     fastest = whole.weights[0] + sum(min(map(whole.part_ms, entries)) for entries in table.values())
     smallest = whole.overhead_bytes + sum(min(one.num_bytes for one in entries) for entries in table.values())
-    for what, least, limit in (("ms", fastest, limits.ms), ("bytes", smallest, limits.num_bytes)):
-        if least > limit:
-            raise OutOfReachError(what, least, limit)
+    reached = (("ms", fastest, limits.ms), ("bytes", smallest, limits.num_bytes))
+    what, least, limit = max(reached, key=lambda one: one[1] / one[2])
+    if least > limit:
+        raise OutOfReachError(what, least, limit)
     found = solve(
         [np.array([one.loss for one in entries]) for entries in table.values()],
         [np.array([[whole.part_ms(one), one.num_bytes] for one in entries]) for entries in table.values()],

@@ -20,7 +20,7 @@ from paring.clock.table import table_path
 from paring.core.edit import Progress
 from paring.errors import CorruptFileError
 
-FORMAT = 5
+FORMAT = 6
 
 
 @dataclass(frozen=True)
