@@ -45,7 +45,7 @@ def page(results: dict[str, Any]) -> str:
     ):
         if rows.get(section):
             parts.append(make(rows[section]))
-    return "\n".join(parts)
+    return "\n".join(parts).rstrip("\n") + "\n"
 
 
 def _tables(rows: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from paring.allocate.losses import yardstick
 from paring.allocate.made import folded, made
 from paring.allocate.measured import Measured
 from paring.allocate.option import Option, Unit, precision_passes, shape_passes, structure_passes
-from paring.allocate.plan import Limits, OutOfReachError, plan_of, searched
+from paring.allocate.plan import Limits, least_of, plan_of, searched
 from paring.allocate.step import Allocate
 from paring.allocate.table import KINDS, Entry
 from paring.allocate.whole import Whole
@@ -86,15 +87,18 @@ def test_what_is_out_of_reach_is_named() -> None:
 
 
 def test_of_plans_that_all_miss_the_nearest_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    least = iter((300.0, 200.0, 250.0))
+    task, step, least = image_task(), Allocate(shrink=90.0, **SMALL), []
 
-    def missed(*_: object) -> None:
-        raise OutOfReachError("bytes", next(least), 100.0)
+    def noted(*args: Any) -> Limits:
+        least.append(least_of(*args))
+        return least[-1]
 
-    monkeypatch.setattr(paring.allocate.step, "plan_of", missed)
-    task = image_task()
-    with pytest.raises(BudgetError, match="least that its options reach is 200 bytes, and the budget asks for 100"):
-        drain(Allocate(shrink=9.0, **SMALL).plan(task.model, task))
+    monkeypatch.setattr(paring.allocate.step, "least_of", noted)
+    with pytest.raises(BudgetError) as missed:
+        drain(step.plan(task.model, task))
+    assert len(least) > 1 and len({one.num_bytes for one in least}) > 1
+    assert f"reach is {min(one.num_bytes for one in least):.4g} bytes" in str(missed.value)
+    assert Limits(3.0, 40.0).over(Limits(2.0, 10.0)) == 4.0 and Limits(3.0, 40.0).over(Limits(num_bytes=80)) == 0.5
 
 
 def test_the_pass_meets_a_file_budget(tmp_path: Path) -> None:
@@ -207,7 +211,7 @@ def test_what_decides_a_loss_is_in_the_key() -> None:
         net, x = Net(approximate), torch.randn(8, 4)
         data = [(x, torch.zeros(8))]
         task = replace(image_task(), model=net, example_inputs=x, calibration=data, loss=loss, seed=seed)  # type: ignore[arg-type]
-        return digest_of(net, yardstick(task, net, 8), "")
+        return digest_of(net, yardstick(task, net, 8))
 
     same = key(functional.mse_loss)
     assert key(functional.mse_loss) == same

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import nn
 
 from paring.allocate.losses import Yardstick, divergence
 from paring.allocate.option import Option, Precision, Unit
+from paring.artifacts.atomic import write_atomically
 from paring.clock.costs import Cost
 from paring.core.task import tensors_of
 from paring.errors import CorruptFileError
@@ -85,24 +85,21 @@ def write_facts(facts: Mapping[Unit, Facts], path: Path) -> None:
         _Row(unit, list(one.cuts.items()), list(one.rounding.items()), list(one.options.items()))
         for unit, one in facts.items()
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_bytes(ROWS.dump_json(rows))
-    partial.replace(path)
+    write_atomically(path, ROWS.dump_json(rows))
 
 
-def digest_of(model: nn.Module, yardstick: Yardstick, words: str) -> str:
-    """Of the weights, the data, the original's answers to the last bit, what a change of them loses, and `words`."""
+def digest_of(model: nn.Module, yardstick: Yardstick) -> str:
+    """Of the weights, the data, the original's answers to the last bit, and what a change of them loses."""
     before, task = yardstick.before, yardstick.task
     lost = divergence(before, 0.9 * before, yardstick.kind, task)  # the task's loss has a say where no KL is
-    digest = hashlib.sha256(f"{words} {model!r} {yardstick.kind} {task.seed} {lost:.6e}".encode())
+    digest = hashlib.sha256(f"{model!r} {yardstick.kind} {task.seed} {lost:.6e}".encode())
     for name, tensor in named_tensors(model):
         _feed(digest, name, tensor)
     for inputs, _ in (*yardstick.data, *task.real_inputs()):
         for name, tensor in tensors_of(inputs).items():
             _feed(digest, name, tensor)
     _feed(digest, "answers", before)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()
 
 
 def _feed(digest: hashlib._Hash, name: str, tensor: torch.Tensor) -> None:

@@ -28,8 +28,9 @@ class Measured:
     """Facts of `model` (float, batch norms folded) on a yardstick.
 
     `units` are those that leave every layer to itself: every layer's numbers are rounded behind those before it, in
-    one sweep over all. `coded` is how bytes are counted, `batch_size` that of the operations. What is measured anew
-    goes to `path` with `save`. Raises: CorruptFileError for a file there that cannot be read.
+    one sweep over all. `coded` is how bytes are counted, `batch_size` that of the operations, `digest` that of model
+    and yardstick. What is measured anew goes to `path` with `save`.
+    Raises: CorruptFileError for a file there that cannot be read.
     """
 
     def __init__(
@@ -40,10 +41,11 @@ class Measured:
         *,
         coded: bool,
         batch_size: int,
+        digest: str = "",
         path: Path | None = None,
     ) -> None:
         self.model, self.units, self.yardstick = model, units, yardstick
-        self.coded, self.batch_size, self.path = coded, batch_size, path
+        self.coded, self.batch_size, self.digest, self.path = coded, batch_size, digest, path
         self.facts = read_facts(path) if path is not None and path.is_file() else {}
         self.is_saved = True
         self._rounded: dict[Precision, nn.Module] = {}
@@ -104,9 +106,8 @@ class Measured:
         """What structure and precision lose apart, summed, where one of both loses next to nothing beside the other."""
         if option.structure == "dense" or option.precision == "float":
             return None
-        known = self._of(unit).options
-        apart = known.get(Option(option.structure, option.amount)), known.get(Option(precision=option.precision))
-        lost = [one.loss for one in apart if one is not None and one.loss is not None]
+        apart = Option(option.structure, option.amount), Option(precision=option.precision)
+        lost = [loss for one in apart if (loss := self.option(unit, one).loss) is not None]
         if len(lost) < len(apart) or (option.precision != "half" and min(lost) > NEXT_TO_NOTHING * max(lost)):
             return None
         return sum(lost)
@@ -149,7 +150,8 @@ class Measured:
     def _guess(self, unit: Unit, other: nn.Module) -> float | None:
         guesses = [] if unit.is_table else [self._prior.loss(name, submodule(other, name)) for name in unit.layers]
         known = [one for one in guesses if one is not None]
-        return sum(known) if known and len(known) == len(guesses) else None
+        total = sum(known) if known and len(known) == len(guesses) else None
+        return total if total is None or np.isfinite(total) else None
 
     @cached_property
     def _prior(self) -> Prior:

@@ -25,6 +25,10 @@ class Limits:
     ms: float = np.inf
     num_bytes: float = np.inf
 
+    def over(self, other: Limits) -> float:
+        """How many times these are the other ones, where that is most."""
+        return max(self.ms / other.ms, self.num_bytes / other.num_bytes)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -52,25 +56,22 @@ class Plan:
         )
 
 
-class OutOfReachError(BudgetError):
-    """No choice keeps one of the limits; the least there is exceeds it `excess` times."""
-
-    def __init__(self, what: str, least: float, limit: float) -> None:
-        super().__init__(
-            f"allocate: the least that its options reach is {least:.4g} {what}, and the budget asks for "
-            f"{limit:.4g}. Allow more, or give more options."
-        )
-        self.excess = least / limit
+def least_of(table: Table, whole: Whole) -> Limits:
+    """The least time and the least bytes that the options reach, each by itself."""
+    fastest = whole.weights[0] + sum(min(map(whole.part_ms, entries)) for entries in table.values())
+    smallest = whole.overhead_bytes + sum(min(one.num_bytes for one in entries) for entries in table.values())
+    return Limits(fastest, smallest)
 
 
 def plan_of(table: Table, whole: Whole, limits: Limits) -> Plan:
     """The options of least summed loss within the limits. Raises BudgetError naming what is out of reach."""
-    fastest = whole.weights[0] + sum(min(map(whole.part_ms, entries)) for entries in table.values())
-    smallest = whole.overhead_bytes + sum(min(one.num_bytes for one in entries) for entries in table.values())
-    reached = (("ms", fastest, limits.ms), ("bytes", smallest, limits.num_bytes))
-    what, least, limit = max(reached, key=lambda one: one[1] / one[2])
-    if least > limit:
-        raise OutOfReachError(what, least, limit)
+    least = least_of(table, whole)
+    for what, reached, limit in (("ms", least.ms, limits.ms), ("bytes", least.num_bytes, limits.num_bytes)):
+        if reached > limit:
+            raise BudgetError(
+                f"allocate: the least that its options reach is {reached:.4g} {what}, and the budget asks for "
+                f"{limit:.4g}. Allow more, or give more options."
+            )
     found = solve(
         [np.array([one.loss for one in entries]) for entries in table.values()],
         [np.array([[whole.part_ms(one), one.num_bytes] for one in entries]) for entries in table.values()],

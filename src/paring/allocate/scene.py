@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,12 @@ from paring.allocate.measured import Measured
 from paring.allocate.option import Unit
 from paring.allocate.table import Entry, Menu, Table, build_table
 from paring.allocate.whole import Whole, fit_whole
+from paring.artifacts.atomic import write_atomically
 from paring.clock.table import table_path
 from paring.core.edit import Progress
 from paring.errors import CorruptFileError
 
-FORMAT = 6
+FORMAT = 7
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,7 @@ def scene_of(
     Raises: CorruptFileError for a cache that cannot be read.
     """
     machine = table_path(menu.target)
-    digest = digest_of(measured.model, measured.yardstick, f"{FORMAT} {units} {menu} {samples}")
-    path = machine.with_name(f"options-{machine.stem}-{digest}.json")
+    path = machine.with_name(f"options-{machine.stem}-{_key(measured.digest, units, menu, samples)}.json")
     if path.is_file():
         yield Progress(1, 1, f"option table from {path}")
         return _read(path)
@@ -51,19 +51,19 @@ def scene_of(
         task = measured.yardstick.task
         whole = yield from fit_whole(measured.model, table, menu.target, task, samples=samples, coded=menu.coded)
     kept = Kept(tuple(table), tuple(tuple(entries) for entries in table.values()), whole)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_bytes(TypeAdapter(Kept).dump_json(kept, indent=1))
-    partial.replace(path)
+    write_atomically(path, TypeAdapter(Kept).dump_json(kept, indent=1))
     return table, whole
 
 
 def measured_of(model: nn.Module, units: Sequence[Unit], menu: Menu, yardstick: Yardstick) -> Measured:
     """What is known of `model` already, in whichever engine it was asked for. See `Measured`."""
-    batch_size = menu.target.batch_size
-    digest = digest_of(model, yardstick, f"{FORMAT} {units} {menu.coded} {batch_size}")
-    path = table_path(menu.target).with_name(f"facts-{digest}.json")
-    return Measured(model, units, yardstick, coded=menu.coded, batch_size=batch_size, path=path)
+    batch_size, digest = menu.target.batch_size, digest_of(model, yardstick)
+    path = table_path(menu.target).with_name(f"facts-{_key(digest, units, menu.coded, batch_size)}.json")
+    return Measured(model, units, yardstick, coded=menu.coded, batch_size=batch_size, digest=digest, path=path)
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(f"{FORMAT} {parts}".encode()).hexdigest()[:16]
 
 
 def _read(path: Path) -> tuple[Table, Whole]:

@@ -13,7 +13,7 @@ from torch import nn
 from paring.allocate.losses import Yardstick, yardstick
 from paring.allocate.made import folded
 from paring.allocate.option import DENSE, Precision, Unit, precision_passes, structure_passes
-from paring.allocate.plan import Limits, Plan, plan_of, searched
+from paring.allocate.plan import Limits, Plan, least_of, plan_of, searched
 from paring.allocate.scene import measured_of, scene_of
 from paring.allocate.table import Menu, Table
 from paring.allocate.units import WIDTHS, Width, units_of
@@ -32,13 +32,14 @@ from paring.graph.edits.unfuse import unfuse_all
 class Allocate(Pass):
     """Width, rank, zeros and bits of every layer together, the least loss within one budget of time and bytes.
 
-    Layers that share channels are chosen for in pairs, all together, or each by itself, whichever loses least.
-    For each unit a table of options is built by the closed forms
-    of the passes: what each loses alone (KL of the answers on `num_examples` of calibration data; the task's loss
-    where answers are rates or values), its bytes, and its time in `target`, where each layer shape is timed once a
-    machine and `samples` exported mixes correct the sum. The knapsack is solved exactly; its bound and prices are told
-    as it goes. `speedup` and `shrink` ask for so many times less than the model's own file, `max_latency_ms` and
-    `max_bytes` for absolute figures. In `steps`, structure is cut part of the way and the tables are built anew;
+    Layers that share channels are chosen for in pairs, all together, or each by itself, whichever loses least. For each
+    unit a table of options is built by the closed forms of the passes: what each loses alone (KL of the answers on
+    `num_examples` of calibration data; the task's loss where answers are rates or values; a structure's and a
+    precision's are added where one is next to nothing), its bytes, and its time in `target`, where each layer shape is
+    timed once a machine and `samples` exported mixes correct the sum. The knapsack is solved exactly; its bound and
+    prices are told as it goes. `speedup` and `shrink` ask for so many times less than the model's own file,
+    `max_latency_ms` and `max_bytes` for absolute figures. In `steps`, structure is cut part of the way and the tables
+    are built anew;
     `swaps` neighbours of the solution are tried on the real joint loss. `recovery` trains between structure and bits.
     `coded` counts entropy-coded bytes, with options of `sparsities`. `widths` are fractions of channels removed,
     `ranks` of numbers kept; an empty list leaves a family out.
@@ -133,12 +134,12 @@ class Allocate(Pass):
         fits, that of the plan which comes nearest.
         """
         found: list[tuple[Plan, Table, Whole, Limits]] = []
-        missed: list[BudgetError] = []
+        missed: list[tuple[float, BudgetError]] = []
         alone, _ = self.units(base, task, width="kept")
         measured, whole = measured_of(base, alone, self.menu(), ruler), None
         tabled: set[tuple[Unit, ...]] = set()
         for width in WIDTHS if self.widths else WIDTHS[-1:]:
-            units, _ = self.units(base, task, width=width)
+            units = alone if width == "kept" else self.units(base, task, width=width)[0]
             if tuple(units) in tabled:
                 continue
             tabled.add(tuple(units))
@@ -147,9 +148,9 @@ class Allocate(Pass):
             try:
                 found.append((plan_of(table, whole, limits), table, whole, limits))
             except BudgetError as error:
-                missed.append(error)
+                missed.append((least_of(table, whole).over(limits), error))
         if not found:
-            raise min(missed, key=lambda miss: getattr(miss, "excess", 1.0))
+            raise min(missed, key=lambda miss: miss[0])[1]
         return min(found, key=lambda one: one[0].loss)
 
     def units(self, base: nn.Module, task: Task, *, width: Width) -> tuple[list[Unit], list[Declined]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -64,12 +64,15 @@ class BlockedError(LayerError):
     """Why a group cannot be cut."""
 
 
-def channel_groups(model: nn.Module, example_inputs: Any, call: Call) -> tuple[ChannelGroup, ...]:
+def channel_groups(
+    model: nn.Module, example_inputs: Any, call: Call, only: Collection[str] | None = None
+) -> tuple[ChannelGroup, ...]:
     """Every group of coupled channels, in `named_modules` order, each channel of a layer in at most one.
 
     `call(model, inputs)` gives the scored tensor (`task.predict`). Groups come from Torch-Pruning's dependency graph
     over a copy; each is then proved on the example inputs: a copy without half its units must answer as one does that
     reads nothing from them. What fails that is blocked, as is what runs through unknown modules or ends in the output.
+    `only`: groups that none of these layers produces are left unproved, which saves two forwards for each.
     Raises: TraceError if the model cannot be traced.
     """
     trace = DependencyTrace(model, example_inputs, call)
@@ -86,7 +89,10 @@ def channel_groups(model: nn.Module, example_inputs: Any, call: Call) -> tuple[C
             if touch.side == "out":
                 covered[touch.name].update(index for _, index in touch.pairs)
         groups.append(group)
-    broken = broken_groups(model, [group for group in groups if group.blocked is None], example_inputs, call)
+    unproved = [
+        group for group in groups if group.blocked is None and (only is None or not set(group.layers).isdisjoint(only))
+    ]
+    broken = broken_groups(model, unproved, example_inputs, call)
     return tuple(replace(group, blocked=broken.get(group.name, group.blocked)) for group in groups)
 
 

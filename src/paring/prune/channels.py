@@ -40,7 +40,7 @@ class Channels(Structured):
     def groups(self, model: nn.Module, task: Task) -> Iterator[ChannelGroup | Step]:
         """See `Structured`. Raises TraceError if the model cannot be traced."""
         chosen = {name for name, _ in (yield from accepted(targets(self, model, KINDS)))}
-        groups = channel_groups(model, task.example_inputs, task.predict)
+        groups = channel_groups(model, task.example_inputs, task.predict, only=chosen)
         seen = {layer for group in groups for layer in group.layers}
         yield from (self.refuse((layer,), "its output does not reach the model's") for layer in sorted(chosen - seen))
         for group in groups:
