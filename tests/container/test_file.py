@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from paring.container.dictionary import DICTIONARY
-from paring.container.file import MAGIC, VERSION, is_container, pack, unpack
-from paring.container.reading import section
+from paring.container.file import MAGIC, VERSION, ZSTD_HEAD, is_container, pack, unpack
+from paring.container.reading import Reader, section
 from paring.container.size import file_size
+from paring.container.zipped import zipped_head
 from paring.errors import CorruptFileError, ExportError, ParingError
 from tests.container.files import hostile, sparse_codes, weights, write_model
 
@@ -84,6 +85,25 @@ def container_of(facts: dict[str, object], skeleton: bytes, *bodies: bytes) -> b
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, DICTIONARY)
     head = deflate.compress(json.dumps(facts).encode() + b"\n" + skeleton) + deflate.flush()
     return MAGIC + bytes([VERSION]) + section(head) + b"".join(map(section, bodies))
+
+
+def test_the_shorter_head_is_kept_and_either_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for layers, marker in ((1, None), (40, ZSTD_HEAD)):
+        model = write_model(tmp_path / "model.onnx", {f"layer.{i}.weight": weights()["dense"] for i in range(layers)})
+        pack(model, tmp_path / "model.paring")
+        head = Reader((tmp_path / "model.paring").read_bytes()[len(MAGIC) + 1 :]).section()
+        assert (head[0] == ZSTD_HEAD) == (marker is not None)
+        unpack(tmp_path / "model.paring", tmp_path / "back.onnx")
+        assert (tmp_path / "back.onnx").read_bytes() == model.read_bytes()
+    monkeypatch.setattr("paring.container.file.MAX_HEAD", 1000)
+    assert "head is above 1000 bytes" in refusal(tmp_path / "model.paring", tmp_path / "out.onnx")
+
+
+@pytest.mark.parametrize("head", [b"\x07", b"\x07\x00\x58", b"\x07" + b"\xff" * 40, zipped_head(b"no JSON")])
+def test_heads_that_hold_nothing_are_refused(tmp_path: Path, head: bytes) -> None:
+    path = tmp_path / "bad.paring"
+    path.write_bytes(MAGIC + bytes([VERSION]) + section(head))
+    assert "head" in refusal(path, tmp_path / "out.onnx")
 
 
 def skeleton_of(dims: tuple[int, ...], size: int) -> bytes:

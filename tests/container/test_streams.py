@@ -17,7 +17,7 @@ from paring.container.counts import Counts, chunks, decode_counts, encode_counts
 from paring.container.forms import pack_payload, unpack_payload
 from paring.container.reading import Reader, number, signed
 from paring.container.shapes import fitted_shape, priors_of
-from paring.container.streams import COUNTS, SHAPED, SMALLEST_STACKED, SPARSE, STACKED, decode, encode
+from paring.container.streams import COUNTS, DIGITS, SHAPED, SMALLEST_STACKED, SPARSE, STACKED, decode, encode
 from paring.container.streams import _decode_counts as decode_counts_stream
 from paring.container.streams import _tried as all_streams
 from paring.container.streams import _with_counts as with_counts
@@ -52,6 +52,35 @@ def test_any_floats_come_back(values: np.ndarray, prune: bool) -> None:
     assert unpack_payload(memoryview(packed.data), values.nbytes, values.shape, 1) == values.tobytes()
 
 
+@pytest.mark.parametrize(("dtype", "data_type", "bits"), [(np.float32, 1, 5), (np.float64, 11, 5), (np.float16, 10, 3)])
+def test_floats_of_few_bits_cost_those_bits(dtype: type, data_type: int, bits: int) -> None:
+    mantissa, exponent = np.frexp(np.random.default_rng(0).uniform(0.5, 2, 64))
+    values = np.ldexp(np.round(mantissa * 2**bits) / 2**bits, exponent).astype(dtype)
+    packed = pack_payload(values.tobytes(), values.shape, data_type)
+    assert packed.how == "leading bits by digits" and len(packed.data) <= 64 * (bits + 1) / 8 + 8
+    for some in (values, -values, np.append(values[:-1], dtype(0)), np.append(values[1:], -values[:1])):
+        packed = pack_payload(some.tobytes(), some.shape, data_type)
+        assert unpack_payload(memoryview(packed.data), some.nbytes, some.shape, data_type) == some.tobytes()
+
+
+def test_a_leading_bit_beyond_the_type_is_refused() -> None:
+    stream = bytes([DIGITS]) + signed(0) + number(1) + b"\x03"
+    for shift, low in ((32, 0), (30, 3), (8, 2**24 - 1)):
+        data = bytes([6, shift]) + number(low) + stream
+        with pytest.raises(CorruptFileError):
+            unpack_payload(memoryview(data), 8, (2,), 1)
+
+
+def test_few_numbers_are_told_as_the_digits_of_one() -> None:
+    values = np.array([-15, 15, 3, 0, -7, 8, 1, 14], np.int32)
+    coded = encode(values, values.shape)
+    assert coded is not None and coded.model == "digits" and len(coded.data) == 1 + 1 + 1 + 5  # 8 digits in base 31
+    assert np.array_equal(decode(memoryview(coded.data), values.shape), values)
+    for data in (coded.data[:-1], coded.data + b"\0", coded.data[:-1] + b"\xff"):
+        with pytest.raises(CorruptFileError):
+            decode(memoryview(data), values.shape)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=60), SHAPES, st.sampled_from([1, 2, 3, 7, 10, 22, 99]))
 def test_any_bytes_decode_or_are_refused(data: bytes, shape: tuple[int, ...], data_type: int) -> None:
@@ -64,7 +93,7 @@ def test_any_bytes_decode_or_are_refused(data: bytes, shape: tuple[int, ...], da
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from([COUNTS, SPARSE, SHAPED, STACKED]), st.binary(max_size=80), SHAPES)
+@given(st.sampled_from([COUNTS, SPARSE, SHAPED, STACKED, DIGITS]), st.binary(max_size=80), SHAPES)
 def test_any_stream_decodes_or_is_refused(kind: int, data: bytes, shape: tuple[int, ...]) -> None:
     try:
         values = decode(memoryview(bytes([kind]) + data), shape)

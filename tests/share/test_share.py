@@ -24,7 +24,7 @@ from paring.graph.shared import Codebook, EvenGrid, SharedLinear
 from paring.prune.magnitude import Magnitude
 from paring.quantize.weight_only import WeightOnly
 from paring.share.embedding import CodedEmbedding
-from paring.share.entropy_qat import EntropyQat
+from paring.share.entropy_qat import MANTISSA_BITS, EntropyQat, _steps
 from paring.share.kmeans import Kmeans
 from paring.share.rate_distortion import RateDistortion
 from paring.share.spacing import Spacing
@@ -144,6 +144,15 @@ def test_pressure_makes_weights_zero_and_none_does_not() -> None:
         codes = torch.cat([layer.shared.codes.flatten() for layer in shared_layers(model).values()])
         zeros.append(float((codes == 0).double().mean()))
     assert zeros[1] > zeros[0] + 0.2
+
+
+def test_steps_of_outputs_are_above_zero_whatever_the_batch_norm_turned_over() -> None:
+    codes = torch.tensor([[[1.0, -2.0]], [[3.0, 0.0]], [[0.0, 0.0]]])
+    by_output = torch.tensor([-0.31, 0.72, 0.5]).reshape(3, 1, 1)
+    turned, step = _steps(codes * by_output, codes, 0.125)
+    assert torch.equal(turned, codes * torch.tensor([-1.0, 1.0, 1.0]).reshape(3, 1, 1))
+    assert torch.allclose(step, torch.tensor([0.31, 0.72, 0.125], dtype=torch.double), rtol=1 / 2**MANTISSA_BITS)
+    assert torch.equal(step, torch.round(step * 2**8) / 2**8)  # five bits each, the least of them worth 2**-8 here
 
 
 def test_frozen_weights_are_left_alone() -> None:

@@ -14,7 +14,7 @@ from paring.errors import CorruptFileError
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-LIBRARIES = ("paring", "torch", "onnx", "onnxscript", "onnxruntime", "openvino", "numpy")
+LIBRARIES = ("paring", "torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy")
 REQUIRED = ("format", "files", "recipe", "edits", "versions", "machine")
 
 

@@ -1,4 +1,4 @@
-"""What the graphs of ONNX files say again and again: the preset dictionary of the head's deflate stream.
+"""What the graphs of ONNX files say again and again: the preset dictionary of the head, deflate's and zstd's.
 
 Part of format version 1: a changed byte here makes every container unreadable. The likeliest text stands last.
 """

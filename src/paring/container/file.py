@@ -1,7 +1,7 @@
 """`pack` and `unpack`: an ONNX file to a `.paring` container and back, bit for bit, one tensor at a time.
 
 magic "PARING" and version 1
-section: deflated head, JSON and the skeleton of the ONNX file      (a section is length, CRC-32, bytes)
+section: packed head, JSON and the skeleton of the ONNX file        (a section is length, CRC-32, bytes)
 section: one tensor, for each hole of the skeleton in its order
 """
 
@@ -22,11 +22,13 @@ from paring.container.forms import Packed, pack_payload, unpack_payload
 from paring.container.reading import LARGEST, Reader, section
 from paring.container.whole import whole_file
 from paring.container.wire import Hole, holes
+from paring.container.zipped import unzipped_head, zipped_head
 from paring.errors import CorruptFileError, ExportError
 
 MAGIC, VERSION = b"PARING", 1
 DIGEST_BYTES = 8
 MAX_HEAD = 1 << 28
+ZSTD_HEAD = 7  # where a head begins with it, zstd follows: no deflate stream can (block type 3)
 FREE_BYTES, MAX_EXPANSION = 1 << 24, 1 << 12  # a container of n bytes unpacks to at most 16 MiB + 4096 n
 PIECE = 1 << 20
 
@@ -123,8 +125,9 @@ def _head(data: memoryview, found: list[Hole]) -> bytes:
     skeleton += data[at:]
     if len(skeleton) >= MAX_HEAD:
         raise ExportError("its graph without weights is above 256 MB")
+    head = json.dumps(facts).encode() + b"\n" + skeleton
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, DICTIONARY)
-    return deflate.compress(json.dumps(facts).encode() + b"\n" + skeleton) + deflate.flush()
+    return min(deflate.compress(head) + deflate.flush(), bytes([ZSTD_HEAD]) + zipped_head(head), key=len)
 
 
 def _pieces(data: memoryview) -> tuple[str, Iterator[memoryview | bytes]]:
@@ -154,20 +157,27 @@ def _pieces(data: memoryview) -> tuple[str, Iterator[memoryview | bytes]]:
 
 
 def _unheaded(body: memoryview) -> tuple[dict[str, Any], memoryview]:
-    inflate = zlib.decompressobj(-15, DICTIONARY)
-    try:
-        head = inflate.decompress(bytes(body), MAX_HEAD)
-    except zlib.error as error:
-        raise CorruptFileError("its head does not decode") from error
+    head = unzipped_head(body[1:], MAX_HEAD) if body[:1] == bytes([ZSTD_HEAD]) else _inflated(body)
     line, newline, skeleton = head.partition(b"\n")
     try:
         facts = json.loads(line)
     except (ValueError, RecursionError):
         facts = None
     sound = isinstance(facts, dict) and type(facts.get("bytes")) is int and isinstance(facts.get("digest"), str)
-    if not (sound and newline and inflate.eof and not inflate.unused_data):
+    if not (sound and newline):
         raise CorruptFileError("its head is not what it should be")
     return facts, memoryview(skeleton)
+
+
+def _inflated(body: memoryview) -> bytes:
+    inflate = zlib.decompressobj(-15, DICTIONARY)
+    try:
+        head = inflate.decompress(bytes(body), MAX_HEAD)
+    except zlib.error as error:
+        raise CorruptFileError("its head does not decode") from error
+    if not inflate.eof or inflate.unused_data:
+        raise CorruptFileError("its head is not what it should be")
+    return head
 
 
 def _entry(hole: Hole, packed: Packed, size: int) -> PackedTensor:

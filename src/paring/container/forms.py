@@ -7,24 +7,23 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-import zstandard
 from numpy.typing import NDArray
 
 from paring.container.counts import Ints
 from paring.container.reading import Reader, number, product
 from paring.container.streams import MAX_SYMBOLS, Coded, decode, encode
+from paring.container.zipped import unzipped, zipped
 from paring.errors import CorruptFileError
 
-RAW, ZSTD, PLANES, INTEGERS, PALETTE, MASKED = range(6)
-NAMES = ("raw", "zstd", "zstd of byte planes", "integers", "palette", "mask")
+RAW, ZSTD, PLANES, INTEGERS, PALETTE, MASKED, LEADING = range(7)
+NAMES = ("raw", "zstd", "zstd of byte planes", "integers", "palette", "mask", "leading bits")
 # ONNX data type -> NumPy's; half precisions only as their bits, four-bit types apart.
 TYPES = {1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 9: "u1", 10: "<f2", 11: "<f8", 12: "<u4",
          13: "<u8", 16: "<u2"}  # fmt: skip
 UINT4, INT4 = 21, 22
-LEVEL, MAX_LEVEL_BYTES = 19, 1 << 22  # above 4 MB level 19 would take minutes
-MAX_WINDOW = 1 << 27
 SAMPLE = 1 << 16
 WORTH_MASKING = 0.2
+WORTH_SHIFTING = 8  # bits that are zero in every number
 FEW = 64
 
 Bytes = NDArray[np.uint8]
@@ -55,17 +54,17 @@ def unpack_payload(data: memoryview, size: int, dims: Sequence[int], data_type: 
     if form == RAW:
         payload = bytes(reader.rest())
     elif form == ZSTD:
-        payload = _unzipped(reader.rest(), size)
+        payload = unzipped(reader.rest(), size)
     elif form == PLANES:
         width = itemsize(data_type)
-        planes = np.frombuffer(_unzipped(reader.rest(), size), np.uint8)
+        planes = np.frombuffer(unzipped(reader.rest(), size), np.uint8)
         if size % width or len(planes) != size:
             raise CorruptFileError("a tensor in it does not have the length it says")
         payload = np.ascontiguousarray(planes.reshape(width, -1).T).tobytes()
-    elif form in (INTEGERS, PALETTE, MASKED):
+    elif form in (INTEGERS, PALETTE, MASKED, LEADING):
         if not _fits(size, dims, data_type):
             raise CorruptFileError("a tensor in it does not have the shape it says")
-        unpack = {INTEGERS: _integers, PALETTE: _palette, MASKED: _masked}[form]
+        unpack = {INTEGERS: _integers, PALETTE: _palette, MASKED: _masked, LEADING: _led}[form]
         payload = unpack(reader, dims, data_type).tobytes()
     else:
         raise CorruptFileError(f"it holds a tensor of form {form}, which this version does not know")
@@ -95,8 +94,8 @@ def _plain(raw: Bytes, data_type: int) -> list[Packed]:
     found = [Packed(bytes([RAW]) + raw.tobytes(), NAMES[RAW], 8.0 * len(raw))]
     for form, source in ((ZSTD, raw), (PLANES, _planes(raw, itemsize(data_type)))):
         if source is not None:
-            zipped = _zipped(source.tobytes())
-            found.append(Packed(bytes([form]) + zipped, NAMES[form], 8.0 * len(zipped)))
+            data = zipped(source.tobytes())
+            found.append(Packed(bytes([form]) + data, NAMES[form], 8.0 * len(data)))
     return found
 
 
@@ -114,6 +113,7 @@ def _numbers(raw: Bytes, dims: Sequence[int], data_type: int) -> Iterator[Packed
         coded = encode(_places(bits, palette, data_type), dims)
         assert coded is not None
         yield _as(PALETTE, number(len(palette)) + palette.tobytes(), coded)
+    yield from _leading(bits, dims)
     zeros = bits == 0
     if WORTH_MASKING < zeros.mean() < 1 and (palette is None or len(palette) > FEW):
         coded = encode((~zeros).astype(np.int32), dims)
@@ -124,6 +124,19 @@ def _numbers(raw: Bytes, dims: Sequence[int], data_type: int) -> Iterator[Packed
             f"mask by {coded.model}, {rest.how}",
             coded.bits + rest.bits,
         )
+
+
+def _leading(bits: NDArray[np.generic], dims: Sequence[int]) -> Iterator[Packed]:
+    """Floats that hold nothing behind their first bits: those are whole numbers, close together for close sizes."""
+    used = int(np.bitwise_or.reduce(bits))
+    shift = (used & -used).bit_length() - 1 if used else 0
+    if shift < WORTH_SHIFTING:
+        return
+    low = int(bits.min()) >> shift
+    if (int(bits.max()) >> shift) - low < MAX_SYMBOLS:
+        coded = encode(((bits >> np.asarray(shift, bits.dtype)).astype(np.int64) - low).astype(np.int32), dims)
+        assert coded is not None
+        yield _as(LEADING, bytes([shift]) + number(low), coded)
 
 
 def _as(form: int, head: bytes, coded: Coded) -> Packed:
@@ -188,6 +201,20 @@ def _palette(reader: Reader, dims: Sequence[int], data_type: int) -> NDArray[np.
     return cast(NDArray[np.generic], palette[places])
 
 
+def _led(reader: Reader, dims: Sequence[int], data_type: int) -> NDArray[np.generic]:
+    width = itemsize(data_type)
+    shift, low = reader.byte(), reader.number(2 ** (8 * width) - 1)
+    numbers = decode(reader.rest(), dims).astype(np.int64)
+    if shift >= 8 * width or (
+        numbers.size and (numbers.min() < 0 or int(numbers.max()) + low >= 2 ** (8 * width - shift))
+    ):
+        raise CorruptFileError("a tensor in it holds numbers beyond its type")
+    return cast(
+        NDArray[np.generic],
+        (numbers.astype(f"<u{width}") + np.asarray(low, f"<u{width}")) << np.asarray(shift, f"<u{width}"),
+    )
+
+
 def _masked(reader: Reader, dims: Sequence[int], data_type: int) -> NDArray[np.generic]:
     width = itemsize(data_type)
     mask = decode(reader.take(reader.number()), dims)
@@ -213,16 +240,3 @@ def _planes(raw: Bytes, width: int) -> Bytes | None:
     if width == 1 or len(raw) % width:
         return None
     return np.ascontiguousarray(raw.reshape(-1, width).T).ravel()
-
-
-def _zipped(data: bytes) -> bytes:
-    level = LEVEL if len(data) <= MAX_LEVEL_BYTES else 9
-    return zstandard.ZstdCompressor(level=level, write_content_size=False).compress(data)
-
-
-def _unzipped(data: memoryview, size: int) -> bytes:
-    try:
-        with zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).stream_reader(data) as stream:
-            return bytes(stream.read(size + 1))
-    except (zstandard.ZstdError, MemoryError) as error:
-        raise CorruptFileError("a zstd stream in it does not decode") from error

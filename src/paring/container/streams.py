@@ -16,13 +16,14 @@ from paring.container.shapes import NUM_BYTES, Shape, fitted_shape, priors_of
 from paring.container.sparse import LARGEST_SIZE, decode_sparse, encode_sparse
 from paring.errors import CorruptFileError
 
-CONSTANT, COUNTS, SPARSE, SHAPED, STACKED = range(5)
-MODELS = ("constant", "counts", "neighbours", "counts from a shape", "counts")
+CONSTANT, COUNTS, SPARSE, SHAPED, STACKED, DIGITS = range(6)
+MODELS = ("constant", "counts", "neighbours", "counts from a shape", "counts", "digits")
 MAX_SYMBOLS = 4096
 MAX_SPARSE = 1 << 20  # entries: beyond, line-by-line decoding takes too long
 MAX_CLASSED = 1 << 26
 MAX_CLASSED_SYMBOLS = 256
 SMALLEST_STACKED = 1 << 16  # entries: below, decoding faster is not worth what ANS ends with
+MAX_DIGITS = 1 << 9  # entries: few numbers teach no model, and long ones are slow to divide
 MAX_SHAPED = 1 << 18  # entries: beyond, where the counts start from no longer shows
 CLASS_COUNTS = (4, 8, 14)
 COLUMNS_FIRST = 1
@@ -60,6 +61,8 @@ def decode(data: memoryview, dims: Sequence[int]) -> Ints:
             return _decode_counts(reader, dims, kind)
         if kind == SPARSE:
             return _decode_sparse(reader, dims)
+        if kind == DIGITS:
+            return _decode_digits(reader, size)
     except (AssertionError, ValueError) as error:
         if isinstance(error, CorruptFileError):
             raise
@@ -80,6 +83,8 @@ def _tried(values: Ints, dims: Sequence[int], low: int, high: int) -> Iterator[C
     if rows > 1 and columns > 1 and len(values) <= MAX_CLASSED and count <= MAX_CLASSED_SYMBOLS:
         matrix = symbols.reshape(rows, columns)
         found += [(find_classes(matrix, zero or 0, count, most), most) for most in CLASS_COUNTS]
+    if len(values) <= MAX_DIGITS:
+        yield _with_digits(symbols, low, count)
     for classes, most in found:
         kind = COUNTS if len(values) < SMALLEST_STACKED else STACKED
         yield _with_counts(symbols, low, count, zero, classes, most, kind)
@@ -142,6 +147,35 @@ def _decode_counts(reader: Reader, dims: Sequence[int], kind: int) -> Ints:
         sent = decode_counts(decoder, contexts * NUM_BYTES, 256, None, None).reshape(-1, NUM_BYTES)
         priors = priors_of([(int(a), int(b), int(c)) for a, b, c in sent], count, zero)
     return decode_counts(decoder, product(dims), count, zero, classes, priors) + np.int32(low)
+
+
+def _with_digits(symbols: Ints, low: int, count: int) -> Coded:
+    """All numbers as the digits of one, in base `count`: each costs the same, and nothing is told beside them."""
+    whole = 0
+    for symbol in symbols.tolist():
+        whole = whole * count + symbol
+    bits = len(symbols) * math.log2(count)
+    data = whole.to_bytes(_digit_bytes(len(symbols), count), "little")
+    return Coded(bytes([DIGITS]) + signed(low) + number(count - 1) + data, MODELS[DIGITS], bits)
+
+
+def _decode_digits(reader: Reader, size: int) -> Ints:
+    low, count = reader.signed(1 << 30), reader.number(MAX_SYMBOLS - 1) + 1
+    if count < 2 or size > MAX_DIGITS:
+        raise CorruptFileError("a stream in it has impossible parameters")
+    whole = int.from_bytes(reader.take(_digit_bytes(size, count)), "little")
+    found = []
+    for _ in range(size):
+        whole, digit = divmod(whole, count)
+        found.append(digit)
+    if whole or len(reader.rest()):
+        raise CorruptFileError("a stream in it does not decode")
+    return np.array(found[::-1], np.int32) + np.int32(low)
+
+
+def _digit_bytes(size: int, count: int) -> int:
+    """The bytes that hold every number of `size` digits in base `count`."""
+    return (int(count**size - 1).bit_length() + 7) // 8
 
 
 def _with_sparse(values: np.ndarray, stride: int, order: int) -> Coded:

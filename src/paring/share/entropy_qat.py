@@ -24,7 +24,7 @@ from paring.graph.targets import targets
 from paring.numerics.coded_rounding import LARGEST, rates_of, slopes_of
 from paring.train import Schedule, Training, count, fit
 
-MANTISSA_BITS = 7  # of the steps of outputs: within 1 in 128, and the rest of their bytes are zero
+MANTISSA_BITS = 5  # of the steps of outputs: within 1 in 32, and the rest of their bits are zero
 
 
 @final
@@ -132,7 +132,9 @@ class EntropyQat(Pass):
     def _stored(self, model: nn.Module, name: str, learner: _Learner, *, rows: bool) -> Iterator[Step]:
         codes = learner.codes().cpu()  # it learned where the training ran
         layer = submodule(model, name)
-        step = _steps(layer.get_parameter("weight"), codes, learner.step) if rows else torch.tensor(learner.step)
+        step = torch.tensor(learner.step)
+        if rows:
+            codes, step = _steps(layer.get_parameter("weight"), codes, learner.step)
         bias = None if layer._parameters["bias"] is None else layer.get_parameter("bias").detach().clone()
         yield ShareWeight(name, Steps(rows=rows), None if bias is None else Steps())
         new = shared_layer(model, name)
@@ -144,13 +146,16 @@ class EntropyQat(Pass):
             new.shared_bias.set_(torch.round(bias / bias_step), bias_step)
 
 
-def _steps(weight: Tensor, codes: Tensor, step: float) -> Tensor:
-    """What one unit of `codes` has come to in each output of the folded weight, in MANTISSA_BITS, (O,)."""
+def _steps(weight: Tensor, codes: Tensor, step: float) -> tuple[Tensor, Tensor]:
+    """The codes, of outputs that a batch norm turned over negated, and what one unit of them has come to in each output
+    of the folded weight, above zero and in MANTISSA_BITS, (O,)."""
     q_OI, W_OI = codes.double().flatten(1), weight.double().flatten(1)
     energy_O = q_OI.square().sum(1)
     found_O = torch.where(energy_O > 0, (q_OI * W_OI).sum(1) / energy_O.clamp_min(1), step)
-    mantissa_O, exponent_O = torch.frexp(found_O)
-    return torch.ldexp(torch.round(mantissa_O * 2**MANTISSA_BITS) / 2**MANTISSA_BITS, exponent_O)
+    mantissa_O, exponent_O = torch.frexp(found_O.abs())
+    step_O = torch.ldexp(torch.round(mantissa_O * 2**MANTISSA_BITS) / 2**MANTISSA_BITS, exponent_O)
+    sign_O = torch.where(found_O < 0, -1, 1).to(codes.dtype)
+    return codes * sign_O.reshape(-1, *(1,) * (codes.dim() - 1)), step_O
 
 
 class _Learner:
