@@ -76,7 +76,7 @@ def nets(rows: dict[str, Any]) -> list[str]:
         lines.append(
             f"| {name} | {row['coded_bytes']:,} | {row['ratio']:.1f} | {zeros} "
             f"| {100 * (1 - row['test']['metric']):.2f} % | {100 * row['validation']['drop']:+.2f} "
-            f"| {_drop(row['test'])} | {row['compress_cpu_s']:.1f} | {row['commit']} |"
+            f"| {_drop(row['test'])} | {_seconds(row['compress_cpu_s'])} | {row['commit']} |"
         )
     return [*lines, "", elsewhere(rows), "", *seeds(rows)]
 
@@ -97,6 +97,10 @@ def seeds(rows: dict[str, Any]) -> list[str]:
 
 def _spread(values: list[float], form: str) -> str:
     return f"{sum(values) / len(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+
+
+def _seconds(found: float | None) -> str:
+    return "not kept" if found is None else f"{found:.1f}"
 
 
 def _drop(seen: dict[str, Any]) -> str:

@@ -17,9 +17,11 @@ from paring.allocate.made import made, swapped
 from paring.allocate.option import DENSE, Option, Precision, Unit, precision_passes, shape_passes, structure_passes
 from paring.allocate.prior import Prior, prior_of
 from paring.clock.costs import Cost
+from paring.core.recipe import Pass
 from paring.graph.capture import input_shapes
 from paring.graph.replay import Recording, record
 from paring.graph.sites import submodule
+from paring.graph.stops import Stops
 
 NEXT_TO_NOTHING = 0.05  # of the other loss: both are added, not measured together
 
@@ -128,7 +130,7 @@ class Measured:
             return made(
                 built, replace(task, calibration=first), shape_passes({unit: Option(precision=option.precision)})
             )
-        return made(built, task, precision_passes({unit: option}))
+        return self._made(built, precision_passes({unit: option}))
 
     def _built(self, unit: Unit, structure: Option) -> nn.Module:
         if structure == DENSE:
@@ -137,15 +139,19 @@ class Measured:
             # Copies of one unit at a time: a large model has no room for more.
             self._structured = {key: one for key, one in self._structured.items() if key[0] == unit}
             steps = structure_passes({unit: structure})
-            self._structured[unit, structure] = made(self.model, self.yardstick.task, steps)
+            self._structured[unit, structure] = self._made(self.model, steps)
         return self._structured[unit, structure]
 
     def _in(self, precision: Precision) -> nn.Module:
         """The model with every layer in one precision."""
         if precision not in self._rounded:
             steps = precision_passes({unit: Option(precision=precision) for unit in self.units})
-            self._rounded[precision] = made(self.model, self.yardstick.task, steps)
+            self._rounded[precision] = self._made(self.model, steps)
         return self._rounded[precision]
+
+    def _made(self, model: nn.Module, steps: Sequence[Pass]) -> nn.Module:
+        with self._stops.shared():
+            return made(model, self.yardstick.task, steps)
 
     def _guess(self, unit: Unit, other: nn.Module) -> float | None:
         guesses = [] if unit.is_table else [self._prior.loss(name, submodule(other, name)) for name in unit.layers]
@@ -157,6 +163,12 @@ class Measured:
     def _prior(self) -> Prior:
         layers = [layer for unit in self.units if not unit.is_table for layer in unit.layers]
         return prior_of(self.model, layers, self.yardstick)
+
+    @cached_property
+    def _stops(self) -> Stops:
+        data = self.yardstick.task.calibration
+        assert data is not None
+        return Stops(self.model, data)
 
     @cached_property
     def _start(self) -> float:

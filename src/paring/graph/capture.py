@@ -18,9 +18,8 @@ from paring.core.task import Batches, call
 from paring.errors import BatchError, ForwardError, LayerError
 from paring.graph.blocks import find_blocks, first_tensor
 from paring.graph.sites import submodule
+from paring.graph.stops import Arguments, known_stops
 from paring.numerics.hessian import Moments
-
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 _HERE = object()  # where the stream goes among the arguments of a block
 
@@ -46,6 +45,8 @@ class Sweep:
         self._at = -1
         self._cached: list[Arguments] = []
         self._extras: list[list[Arguments]] = []
+        self._stops = known_stops(data)
+        self._is_shared = False  # whether what is cached enters the same block of the model whose stops these are
 
     def order(self, layers: list[str]) -> list[str]:
         """`layers` in the order in which the forward first reaches them; unreached ones last."""
@@ -110,17 +111,34 @@ class Sweep:
     def _go_to(self, block: int) -> bool:
         """Brings the cache to the inputs of `block`, from the start again where it is past; False without blocks."""
         if block < self._at or self._at < 0:
-            self._record()
+            self._start(block)
         if self._blocks is None:
             return False
         while self._at < block:
+            if self._stops is not None:
+                self._is_shared = self._is_shared and self._stops.same_block(self._model, self._at)
             module = submodule(self._model, self._blocks.names[self._at])
             for place, (args, kwargs) in enumerate(self._cached):
                 carried = _first_output(_run_block(module, args, kwargs))
                 extra_args, extra_kwargs = self._extras[place][self._at + 1]
                 self._cached[place] = _with_first(extra_args, extra_kwargs, carried)
             self._at += 1
+            if self._stops is not None and self._is_shared:
+                self._stops.keep(self._at, self._cached)
         return True
+
+    def _start(self, block: int) -> None:
+        """The cache at the last stop known before `block`, or at the first block after one pass over the data."""
+        assert self._blocks is not None
+        found = None if self._stops is None else self._stops.last(self._model, self._blocks.names, block)
+        self._is_shared = found is not None
+        if self._stops is not None and found is not None:
+            self._at, self._cached = found
+            self._extras = self._stops.extras
+            return
+        self._record()
+        if self._stops is not None and self._blocks is not None:
+            self._is_shared = self._stops.begin(self._model, self._blocks.names, self._cached, self._extras)
 
     def _record(self) -> None:
         """One pass over the data: the inputs of the first block, and what the later ones take besides the stream."""

@@ -42,7 +42,7 @@ class Recording:
         What is built differently, or holds other numbers, counts as changed too.
         """
         now = dict(other.named_modules())
-        changed = [name for name, module in self.model.named_modules() if not _alike(module, now.get(name))]
+        changed = [name for name, module in self.model.named_modules() if not alike(module, now.get(name))]
         begin = _begin(self.runs, {*layers, *changed})
         batch = -1
 
@@ -160,7 +160,7 @@ def _inside(name: str, outer: Iterable[str]) -> bool:
     return any(name.startswith(f"{one}.") for one in outer)
 
 
-def _alike(one: nn.Module, other: nn.Module | None) -> bool:
+def alike(one: nn.Module, other: nn.Module | None) -> bool:
     """Whether two modules are of a type, with children of the same names and equal numbers of their own."""
     if type(one) is not type(other) or other is None:
         return False
