@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from paring.artifacts.atomic import write_atomically
+from paring.core.atomic import write_atomically
 from paring.core.candidate import Candidate
 from paring.core.check import SPLITS
 from paring.core.edit import Declined, Edit, Epoch

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from paring.artifacts.atomic import write_atomically
 from paring.artifacts.manifest import read_manifest, verify_artifact, write_manifest
-from paring.errors import CorruptFileError, ExportError
+from paring.errors import CorruptFileError
 
 
 @pytest.fixture
@@ -61,13 +60,6 @@ def test_what_is_no_manifest_is_said(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps(later))
     with pytest.raises(CorruptFileError, match="its format is 99"):
         read_manifest(tmp_path)
-
-
-def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(ExportError, match="taken: cannot be written"):
-        write_atomically(tmp_path / "taken", b"x")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["taken"]
 
 
 def test_needs_no_torch() -> None:

@@ -13,8 +13,8 @@ from torch import nn
 
 from paring.allocate.losses import Yardstick, divergence
 from paring.allocate.option import Option, Precision, Unit
-from paring.artifacts.atomic import write_atomically
 from paring.clock.costs import Cost
+from paring.core.atomic import write_atomically
 from paring.core.task import tensors_of
 from paring.errors import CorruptFileError
 from paring.graph.state import named_tensors, tensor_bytes

@@ -16,8 +16,8 @@ from paring.allocate.measured import Measured
 from paring.allocate.option import Unit
 from paring.allocate.table import Entry, Menu, Table, build_table
 from paring.allocate.whole import Whole, fit_whole
-from paring.artifacts.atomic import write_atomically
 from paring.clock.table import table_path
+from paring.core.atomic import write_atomically
 from paring.core.edit import Progress
 from paring.errors import CorruptFileError
 

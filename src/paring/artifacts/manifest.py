@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from paring.artifacts.atomic import write_atomically
+from paring.core.atomic import write_atomically
 from paring.errors import CorruptFileError
 
 MANIFEST = "manifest.json"

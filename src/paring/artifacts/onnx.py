@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
-from paring.artifacts.atomic import write_atomically
 from paring.artifacts.quantizers import sink_quantizers
 from paring.artifacts.translations import free_codes, opset_for, pack_int4, store_half, translations
+from paring.core.atomic import write_atomically
 from paring.core.task import Inputs, Task, tensors_of
 from paring.errors import ExportError
 from paring.graph.edits.weight_only import STORED_AS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal
 from paring.clock.chain import Chain
 from paring.clock.file import chain_file, chain_input
 from paring.clock.table import table_path
+from paring.core.atomic import write_atomically
 from paring.core.target import Target
 from paring.engines import open_session
 from paring.errors import CorruptFileError
@@ -48,10 +48,7 @@ def costs_ms(wanted: Iterable[Cost], target: Target) -> dict[Cost, float]:
     if missing:
         measured = _measure(missing, target)
         table = _read(path) | {one.key(target): ms for one, ms in measured.items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(table, indent=1, sort_keys=True), encoding="utf-8")
-        partial.replace(path)
+        write_atomically(path, json.dumps(table, indent=1, sort_keys=True).encode())
     overhead = table[EMPTY.key(target)]
     return {one: max(0.0, table[one.key(target)] - overhead) for one in every}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from paring.clock.chain import Chain
 from paring.clock.file import chain_file, chain_input
+from paring.core.atomic import cache_home, write_atomically
 from paring.core.measurement import Ratio, Verdict
 from paring.core.target import Target
 from paring.engines import engine_versions, machine, open_session
@@ -65,17 +65,13 @@ def table_path(target: Target) -> Path:
     here = machine()
     facts = [here["cpu"], here["flags"], here["usable_cores"], target.engine, engine_versions().get(target.engine)]
     name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "paring" / "clock" / f"{target.engine}-{name}.json"
+    return cache_home() / "clock" / f"{target.engine}-{name}.json"
 
 
 def store(path: Path, measured: dict[str, Timing]) -> None:
     """Adds timings to the table at `path`, whole or not at all."""
     rows = {name: asdict(timing) for name, timing in (_read(path) | measured).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(rows, indent=1, sort_keys=True), encoding="utf-8")
-    partial.replace(path)
+    write_atomically(path, json.dumps(rows, indent=1, sort_keys=True).encode())
 
 
 def _read(path: Path) -> dict[str, Timing]:

@@ -20,9 +20,9 @@ from typing import Any
 from paring.container.dictionary import DICTIONARY
 from paring.container.forms import Packed, pack_payload, unpack_payload
 from paring.container.reading import LARGEST, Reader, section
-from paring.container.whole import whole_file
 from paring.container.wire import Hole, holes
 from paring.container.zipped import unzipped_head, zipped_head
+from paring.core.atomic import whole_file
 from paring.errors import CorruptFileError, ExportError
 
 MAGIC, VERSION = b"PARING", 1

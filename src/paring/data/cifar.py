@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from paring.core.atomic import cache_home, whole_file
 from paring.data.files import find_file
 from paring.data.splits import Labelled, Splits
 from paring.errors import MissingError
@@ -29,13 +29,11 @@ def cifar10_jpeg(data: str | Path | None = None) -> Splits:
     MissingError without Pillow.
     """
     archive = find_file(ARCHIVE, SHA256, data)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "paring" / f"cifar10-{SHA256[:12]}.npz"
+    cache = cache_home() / f"cifar10-{SHA256[:12]}.npz"
     if not cache.is_file():
         arrays = _decoded(archive)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        partial = cache.with_suffix(f".{os.getpid()}.npz")
-        np.savez(partial, **arrays)  # type: ignore[arg-type]
-        partial.replace(cache)
+        with whole_file(cache) as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
     with np.load(cache, allow_pickle=False) as arrays:
         images, labels = _standard(arrays["train_x"]), torch.from_numpy(arrays["train_y"]).long()
         test = _standard(arrays["test_x"]), torch.from_numpy(arrays["test_y"]).long()

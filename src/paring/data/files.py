@@ -7,6 +7,7 @@ import os
 import urllib.request
 from pathlib import Path
 
+from paring.core.atomic import cache_home
 from paring.errors import CorruptFileError, TaskError
 
 
@@ -15,7 +16,7 @@ def data_folders(given: str | Path | None = None) -> list[Path]:
     if given is not None:
         return [Path(given)]
     named = os.environ.get("PARING_DATA")
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "paring" / "data"
+    cache = cache_home() / "data"
     return [*([Path(named)] if named else []), Path("../shared/data"), cache]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from paring.core.atomic import cache_home, write_atomically
 from paring.core.target import Target
 from paring.engines import cpu_flags, installed_engines, machine, open_session, precisions
 from paring.engines.protocol import Arrays
@@ -69,9 +69,8 @@ class Peaks:
 
 def peaks_file(threads: int) -> Path:
     """Where the peaks of this machine are kept: `$XDG_CACHE_HOME/paring/machine-<processor>-<threads>.json`."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "paring"
     key = sha256(f"{machine()['cpu']} {sorted(cpu_flags())}".encode()).hexdigest()[:12]
-    return cache / f"machine-{key}-{threads}.json"
+    return cache_home() / f"machine-{key}-{threads}.json"
 
 
 def known_peaks(threads: int = 1) -> Peaks | None:
@@ -89,11 +88,9 @@ def keep_peaks(peaks: Peaks) -> Peaks:
     """Writes the best of `peaks` and what was known, and returns it."""
     known = known_peaks(peaks.threads)
     best = peaks if known is None or len(known.levels) != len(peaks.levels) else peaks.better(known)
-    path = peaks_file(peaks.threads)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps({"format": FORMAT, **asdict(best)}, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_atomically(
+        peaks_file(peaks.threads), (json.dumps({"format": FORMAT, **asdict(best)}, indent=1) + "\n").encode()
+    )
     return best
 
 

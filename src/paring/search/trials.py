@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from paring.artifacts.atomic import write_atomically
+from paring.core.atomic import write_atomically
 from paring.core.measurement import Measurement
 from paring.errors import CorruptFileError
 from paring.search.draws import Choices

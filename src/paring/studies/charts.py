@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from paring.artifacts.atomic import write_atomically
+from paring.core.atomic import write_atomically
 from paring.report.words import digits
 from paring.studies.sheets import Chart
 

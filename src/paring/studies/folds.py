@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from paring.artifacts.onnx import write_onnx
 from paring.candidates import compress_steps, rebuild
+from paring.core.atomic import whole_file
 from paring.core.edit import Progress
 from paring.core.recipe import Recipe
 from paring.core.stream import told
@@ -131,7 +131,5 @@ def under_every_arm(categories: torch.Tensor, fold: Fold, experiment: Experiment
 
 
 def _save(path: Path, arrays: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.npz")
-    np.savez(partial, **arrays)
-    partial.replace(path)
+    with whole_file(path) as file:
+        np.savez(file, **arrays)

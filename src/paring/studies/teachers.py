@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
+from paring.core.atomic import cache_home, write_atomically
 from paring.core.edit import Progress
 from paring.core.objective import Supervised
 from paring.core.scratch import Scratch
@@ -40,10 +40,7 @@ def trained(task: Task, training: Training, *, cache: bool = True) -> Generator[
         kept = replace(task, scratch=Scratch(path.with_suffix(".training"))) if cache else task
         yield from fit(model, kept, Supervised(), training, resumable=cache)
     if cache:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        save_file(model.state_dict(), partial)
-        partial.replace(path)
+        write_atomically(path, save(model.state_dict()))
         _forget(path.with_suffix(".training"))
     return replace(task, model=model.eval())
 
@@ -58,4 +55,4 @@ def _forget(folder: Path) -> None:
 
 def cache_folder() -> Path:
     """Where teachers are kept: `$XDG_CACHE_HOME/paring/teachers`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "paring" / "teachers"
+    return cache_home() / "teachers"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from paring.core.atomic import write_atomically
 from paring.core.edit import Epoch
 from paring.core.scratch import Scratch
 from paring.errors import CorruptFileError
@@ -80,13 +80,7 @@ class Checkpoint:
             {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()},
             {"place": json.dumps(asdict(place))},
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_atomically(path, data)
         self.written_at = time.monotonic()
 
     @torch.no_grad()

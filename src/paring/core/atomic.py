@@ -1,4 +1,4 @@
-"""A file written piece by piece that exists whole or not at all."""
+"""Files that exist whole or not at all, and the folder of what is kept between runs. Needs no torch."""
 
 from __future__ import annotations
 
@@ -25,5 +25,18 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
+    except TimeoutError:  # an OSError, but of whoever set the time
+        raise
     except OSError as error:
         raise ExportError(f"{path}: cannot be written: {error.strerror or error}.") from error
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """`data` as a whole file at `path`. Raises ExportError."""
+    with whole_file(path) as file:
+        file.write(data)
+
+
+def cache_home() -> Path:
+    """`$XDG_CACHE_HOME/paring`, or `~/.cache/paring`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "paring"
