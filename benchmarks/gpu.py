@@ -41,7 +41,8 @@ def page(results: dict[str, Any]) -> str:
         "A net of RoBERTa-base's size with random weights, 128 tokens; milliseconds of a call, inputs and answers in "
         "the processor's memory before and after it, against PyTorch eager on the same GPU in the same blocks (99 % "
         "intervals). Made by `python benchmarks/gpu.py`. ONNX Runtime has no CUDA kernels for dynamic INT8, so it "
-        "multiplies those layers on the processor: a file for a GPU stays in floats.",
+        "multiplies those layers on the processor: a file for a GPU stays in floats. Only rows of one batch size are "
+        "to be held against each other: the machine was in two states (see p99), which each block shares.",
         "",
         f"{results['machine'].get('gpu', '?')}, {results['machine']['cpu']}; "
         + ", ".join(f"{name} {version}" for name, version in results.get("versions", {}).items()),

@@ -91,8 +91,10 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit that a row is made at."""
-    told = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HOME, check=False
-    )
-    return told.stdout.strip() or "unknown"
+    """The commit that a row is made at, with a + where what makes it has changed since."""
+
+    def told(*call: str) -> str:
+        return subprocess.run(["git", *call], capture_output=True, text=True, cwd=HOME, check=False).stdout.strip()
+
+    changed = told("status", "--porcelain", "--untracked-files=no", "../src", "*.py")
+    return (told("rev-parse", "--short", "HEAD") or "unknown") + ("+" if changed else "")

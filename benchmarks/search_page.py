@@ -158,9 +158,9 @@ def _distill(rows: dict[str, Any]) -> str:
         lines.append((name, settings, *drops, better))
     heads = ("task, seed", "tuned on validation", "test drop, default", "test drop, tuned", "better")
     told = (
-        "Two distilled epochs behind `prune.channels` at 0.75; of twelve settings the one with the least drop on "
-        "validation, beside the defaults (accuracy as a fraction, Poisson log loss in nats; below zero: better than "
-        "the net that was cut)."
+        "Two distilled epochs after three quarters of the channels are removed; of twelve settings (three rates by "
+        "four pairs of T and alpha) the one with the least drop on validation, beside the defaults. Drops against the "
+        "net before the cut, of accuracy as a fraction and Poisson log loss in nats; below zero is better than it."
     )
     return "\n".join([f"## Distillation settings\n\n{told}\n\n{_table(heads, lines)}", elsewhere(rows), ""])
 

@@ -13,7 +13,7 @@ import pytest
 
 from paring.container.dictionary import DICTIONARY
 from paring.container.file import MAGIC, VERSION, ZSTD_HEAD, is_container, pack, unpack
-from paring.container.reading import Reader, section
+from paring.container.reading import Reader, number, section
 from paring.container.size import file_size
 from paring.container.zipped import zipped_head
 from paring.errors import CorruptFileError, ExportError, ParingError
@@ -99,17 +99,52 @@ def test_the_shorter_head_is_kept_and_either_is_read(tmp_path: Path, monkeypatch
     assert "head is above 1000 bytes" in refusal(tmp_path / "model.paring", tmp_path / "out.onnx")
 
 
-@pytest.mark.parametrize("head", [b"\x07", b"\x07\x00\x58", b"\x07" + b"\xff" * 40, zipped_head(b"no JSON")])
+SOUND = zipped_head(b'{"bytes": 1, "digest": "0"}\n')
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"\x00\x58",
+        b"\xff" * 40,
+        zipped_head(b"no JSON"),
+        SOUND[:-1],
+        SOUND + b"\0",
+        SOUND + SOUND,
+        zipped_head(b"[" + b"[]," * 2_000_000),  # would take a gigabyte to read as JSON
+        zipped_head(bytes(200_000_000)),
+    ],
+    ids=range(9),
+)
 def test_heads_that_hold_nothing_are_refused(tmp_path: Path, head: bytes) -> None:
     path = tmp_path / "bad.paring"
-    path.write_bytes(MAGIC + bytes([VERSION]) + section(head))
+    path.write_bytes(MAGIC + bytes([VERSION]) + section(bytes([ZSTD_HEAD]) + head))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert "head" in refusal(path, tmp_path / "out.onnx")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+def test_a_graph_of_more_weights_than_sections_is_refused(tmp_path: Path) -> None:
+    skeleton = b"\x3a" + number(20 * 5000) + b"\x2a\x12\x4a\x10" * 5000  # 5,000 holes of 16 bytes, and no sections
+    path = tmp_path / "bad.paring"
+    path.write_bytes(container_of({"bytes": len(skeleton) + 16 * 5000, "digest": "0" * 16}, skeleton))
+    assert "more weights than there is room for" in refusal(path, tmp_path / "out.onnx")
+
+
+def test_a_head_that_zstd_shrinks_too_far_stays_deflated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paring.container.file.FREE_HEAD", 0)
+    monkeypatch.setattr("paring.container.file.MAX_HEAD_EXPANSION", 2)
+    model = write_model(tmp_path / "model.onnx", {f"layer.{i}.weight": weights()["dense"] for i in range(40)})
+    pack(model, tmp_path / "model.paring")
+    head = Reader((tmp_path / "model.paring").read_bytes()[len(MAGIC) + 1 :]).section()
+    assert head[0] != ZSTD_HEAD
+    unpack(tmp_path / "model.paring", tmp_path / "back.onnx")
+    assert (tmp_path / "back.onnx").read_bytes() == model.read_bytes()
 
 
 def skeleton_of(dims: tuple[int, ...], size: int) -> bytes:
     """A model of one int8 initializer whose payload is cut out."""
-    from paring.container.reading import number
-
     tensor = b"".join(b"\x08" + number(dim) for dim in dims) + b"\x10\x03" + b"\x4a" + number(size)
     length = len(tensor) + size
     initializer = b"\x2a" + number(length) + tensor

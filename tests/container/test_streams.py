@@ -63,6 +63,22 @@ def test_floats_of_few_bits_cost_those_bits(dtype: type, data_type: int, bits: i
         assert unpack_payload(memoryview(packed.data), some.nbytes, some.shape, data_type) == some.tobytes()
 
 
+@pytest.mark.parametrize("low", [-(2**31), -(2**30) - 1, 2**30 + 5, 2**31 - 40, 2**31 - 1])
+@pytest.mark.parametrize("spread", [0, 1, 7])
+def test_integers_at_the_ends_of_their_type_come_back(low: int, spread: int) -> None:
+    values = np.minimum(low + np.arange(30, dtype=np.int64) % (spread + 1), 2**31 - 1).astype(np.int32)
+    packed = pack_payload(values.tobytes(), values.shape, 6)
+    assert unpack_payload(memoryview(packed.data), values.nbytes, values.shape, 6) == values.tobytes()
+
+
+@pytest.mark.parametrize("value", [2**31, -(2**31) - 1])
+@pytest.mark.parametrize("head", [b"\x03", b"\x04\x01\0\0\0\0", b"\x06\x08\x01"])
+def test_a_constant_beyond_32_bits_is_refused(value: int, head: bytes) -> None:
+    data_type = 6 if head == b"\x03" else 1
+    with pytest.raises(CorruptFileError):
+        unpack_payload(memoryview(head + b"\0" + signed(value)), 16, (4,), data_type)
+
+
 def test_a_leading_bit_beyond_the_type_is_refused() -> None:
     stream = bytes([DIGITS]) + signed(0) + number(1) + b"\x03"
     for shift, low in ((32, 0), (30, 3), (8, 2**24 - 1)):

@@ -20,9 +20,14 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [TimeoutError, KeyboardInterrupt, ValueError])
 def test_what_breaks_off_leaves_the_file_as_it_was(tmp_path: Path, error: type[BaseException]) -> None:
     write_atomically(tmp_path / "more" / "file", b"first")
-    with pytest.raises(error), whole_file(tmp_path / "more" / "file") as file:
-        file.write(b"half")
-        raise error
+
+    def broken_off() -> None:
+        with whole_file(tmp_path / "more" / "file") as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(error):
+        broken_off()
     assert [(one.name, one.read_bytes()) for one in (tmp_path / "more").iterdir()] == [("file", b"first")]
 
 

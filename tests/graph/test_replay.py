@@ -75,12 +75,26 @@ def test_what_comes_before_is_not_computed() -> None:
     recording = record(model, task, task.validation, [("inner.2.first",), ("head",)])
     assert "inner.0" in recording.answers and "twice" not in recording.answers
     other = copy.deepcopy(model)
-    for name in ("inner.0", "inner.1"):
-        for inner in other.get_submodule(name).modules():
-            if isinstance(inner, nn.Linear):
-                inner.register_forward_hook(lambda *_args: pytest.fail("computed"))
-    with recording.playing(other, ("inner.2.second",)):
+    with pytest.MonkeyPatch.context() as patch, recording.playing(other, ("inner.2.second",)):
+        before = [other.get_submodule(name) for name in ("inner.0", "inner.1")]
+        linears = {id(one) for outer in before for one in outer.modules() if isinstance(one, nn.Linear)}
+        run = nn.Linear.forward
+        patch.setattr(
+            nn.Linear, "forward", lambda one, x: pytest.fail("computed") if id(one) in linears else run(one, x)
+        )
         outputs_and_targets(task, other, task.validation)
+
+
+def test_a_module_with_a_hook_computes() -> None:
+    model = Net().eval()
+    task = task_of(model)
+    recording = record(model, task, task.validation, [("head",)])
+    other = copy.deepcopy(model)
+    other.get_submodule("inner.0.first").register_forward_hook(lambda _module, _args, answer: answer * 2)
+    computed, _ = outputs_and_targets(task, other, task.validation)
+    with recording.playing(other, ("head",)):
+        played, _ = outputs_and_targets(task, other, task.validation)
+    assert torch.equal(played, computed)
 
 
 def test_what_was_built_differently_computes() -> None:

@@ -147,11 +147,11 @@ def test_pressure_makes_weights_zero_and_none_does_not() -> None:
 
 
 def test_steps_of_outputs_are_above_zero_whatever_the_batch_norm_turned_over() -> None:
-    codes = torch.tensor([[[1.0, -2.0]], [[3.0, 0.0]], [[0.0, 0.0]]])
-    by_output = torch.tensor([-0.31, 0.72, 0.5]).reshape(3, 1, 1)
+    codes = torch.tensor([[[1.0, -2.0]], [[3.0, 0.0]], [[0.0, 0.0]], [[2.0, 1.0]]])
+    by_output = torch.tensor([-0.31, 0.72, 0.5, 0.0]).reshape(4, 1, 1)
     turned, step = _steps(codes * by_output, codes, 0.125)
-    assert torch.equal(turned, codes * torch.tensor([-1.0, 1.0, 1.0]).reshape(3, 1, 1))
-    assert torch.allclose(step, torch.tensor([0.31, 0.72, 0.125], dtype=torch.double), rtol=1 / 2**MANTISSA_BITS)
+    assert torch.equal(turned, codes * torch.tensor([-1.0, 1.0, 1.0, 0.0]).reshape(4, 1, 1))
+    assert torch.allclose(step, torch.tensor([0.31, 0.72, 0.125, 0.125], dtype=torch.double), rtol=1 / 2**MANTISSA_BITS)
     assert torch.equal(step, torch.round(step * 2**8) / 2**8)  # five bits each, the least of them worth 2**-8 here
 
 

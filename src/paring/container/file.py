@@ -27,9 +27,11 @@ from paring.errors import CorruptFileError, ExportError
 
 MAGIC, VERSION = b"PARING", 1
 DIGEST_BYTES = 8
-MAX_HEAD = 1 << 28
+MAX_HEAD, MAX_FACTS = 1 << 28, 1 << 12
 ZSTD_HEAD = 7  # where a head begins with it, zstd follows: no deflate stream can (block type 3)
 FREE_BYTES, MAX_EXPANSION = 1 << 24, 1 << 12  # a container of n bytes unpacks to at most 16 MiB + 4096 n
+FREE_HEAD, MAX_HEAD_EXPANSION = 1 << 20, 128
+SMALLEST_SECTION = 6  # bytes: length, checksum and one more
 PIECE = 1 << 20
 
 
@@ -127,7 +129,8 @@ def _head(data: memoryview, found: list[Hole]) -> bytes:
         raise ExportError("its graph without weights is above 256 MB")
     head = json.dumps(facts).encode() + b"\n" + skeleton
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, DICTIONARY)
-    return min(deflate.compress(head) + deflate.flush(), bytes([ZSTD_HEAD]) + zipped_head(head), key=len)
+    deflated, zipped = deflate.compress(head) + deflate.flush(), bytes([ZSTD_HEAD]) + zipped_head(head)
+    return zipped if len(zipped) < len(deflated) and len(head) <= _largest_zipped(zipped) else deflated
 
 
 def _pieces(data: memoryview) -> tuple[str, Iterator[memoryview | bytes]]:
@@ -138,7 +141,7 @@ def _pieces(data: memoryview) -> tuple[str, Iterator[memoryview | bytes]]:
     if (version := reader.byte()) != VERSION:
         raise CorruptFileError(f"it is of version {version}, and this Paring reads version {VERSION}")
     facts, skeleton = _unheaded(reader.section())
-    found = holes(skeleton, cut=True)
+    found = holes(skeleton, cut=True, most=len(data) // SMALLEST_SECTION)
     total = len(skeleton) + sum(hole.size for hole in found)
     if total != facts["bytes"] or total > min(LARGEST, FREE_BYTES + MAX_EXPANSION * len(data)):
         raise CorruptFileError(f"it promises {facts['bytes']} bytes and has room for {total}")
@@ -157,16 +160,20 @@ def _pieces(data: memoryview) -> tuple[str, Iterator[memoryview | bytes]]:
 
 
 def _unheaded(body: memoryview) -> tuple[dict[str, Any], memoryview]:
-    head = unzipped_head(body[1:], MAX_HEAD) if body[:1] == bytes([ZSTD_HEAD]) else _inflated(body)
-    line, newline, skeleton = head.partition(b"\n")
+    head = unzipped_head(body[1:], _largest_zipped(body)) if body[:1] == bytes([ZSTD_HEAD]) else _inflated(body)
+    line, newline, _ = head[:MAX_FACTS].partition(b"\n")
     try:
-        facts = json.loads(line)
+        facts = json.loads(line) if newline else None
     except (ValueError, RecursionError):
         facts = None
-    sound = isinstance(facts, dict) and type(facts.get("bytes")) is int and isinstance(facts.get("digest"), str)
-    if not (sound and newline):
+    if not (isinstance(facts, dict) and type(facts.get("bytes")) is int and isinstance(facts.get("digest"), str)):
         raise CorruptFileError("its head is not what it should be")
-    return facts, memoryview(skeleton)
+    return facts, memoryview(head)[len(line) + 1 :]
+
+
+def _largest_zipped(body: bytes | memoryview) -> int:
+    """The longest head that a zstd frame of this length may hold: it could promise far more than it costs to read."""
+    return min(MAX_HEAD, FREE_HEAD + MAX_HEAD_EXPANSION * len(body))
 
 
 def _inflated(body: memoryview) -> bytes:

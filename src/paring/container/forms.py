@@ -204,7 +204,7 @@ def _palette(reader: Reader, dims: Sequence[int], data_type: int) -> NDArray[np.
 def _led(reader: Reader, dims: Sequence[int], data_type: int) -> NDArray[np.generic]:
     width = itemsize(data_type)
     shift, low = reader.byte(), reader.number(2 ** (8 * width) - 1)
-    numbers = decode(reader.rest(), dims).astype(np.int64)
+    numbers = decode(reader.rest(), dims)
     if shift >= 8 * width or (
         numbers.size and (numbers.min() < 0 or int(numbers.max()) + low >= 2 ** (8 * width - shift))
     ):

@@ -19,6 +19,7 @@ from paring.errors import CorruptFileError
 CONSTANT, COUNTS, SPARSE, SHAPED, STACKED, DIGITS = range(6)
 MODELS = ("constant", "counts", "neighbours", "counts from a shape", "counts", "digits")
 MAX_SYMBOLS = 4096
+LARGEST_LOW = 1 << 30  # in size, of the smallest number
 MAX_SPARSE = 1 << 20  # entries: beyond, line-by-line decoding takes too long
 MAX_CLASSED = 1 << 26
 MAX_CLASSED_SYMBOLS = 256
@@ -39,13 +40,14 @@ class Coded:
 
 
 def encode(values: Ints, dims: Sequence[int]) -> Coded | None:
-    """The shortest stream for these whole numbers, flattened; None where they spread over more than 4,096 values."""
+    """The shortest stream for these whole numbers, flattened; None where they spread over more than 4,096 values or lie
+    beyond 30 bits."""
     low, high = int(values.min(initial=0)), int(values.max(initial=0))
     if len(values):
         low, high = int(values.min()), int(values.max())
     if low == high:
         return Coded(bytes([CONSTANT]) + signed(low), MODELS[CONSTANT], 8.0)
-    if high - low + 1 > MAX_SYMBOLS:
+    if high - low + 1 > MAX_SYMBOLS or abs(low) > LARGEST_LOW:
         return None
     return min(_tried(values, dims, low, high), key=lambda coded: len(coded.data))
 
@@ -56,7 +58,7 @@ def decode(data: memoryview, dims: Sequence[int]) -> Ints:
     kind = reader.byte()
     try:
         if kind == CONSTANT:
-            return np.full(size, reader.signed(), np.int32)
+            return np.full(size, reader.signed((1 << 31) - 1), np.int32)
         if kind in (COUNTS, SHAPED, STACKED):
             return _decode_counts(reader, dims, kind)
         if kind == SPARSE:
@@ -133,7 +135,7 @@ def _shapes(symbols: Ints, count: int, zero: int, classes: Classes | None) -> li
 
 def _decode_counts(reader: Reader, dims: Sequence[int], kind: int) -> Ints:
     shaped = kind == SHAPED
-    low, count, most = reader.signed(1 << 30), reader.number(MAX_SYMBOLS - 1) + 1, reader.byte()
+    low, count, most = reader.signed(LARGEST_LOW), reader.number(MAX_SYMBOLS - 1) + 1, reader.byte()
     zero = -low if low <= 0 <= low + count - 1 else None
     if count < 2 or most > MAX_CLASSES or most == 1 or (shaped and (zero is None or count > MAX_CLASSED_SYMBOLS)):
         raise CorruptFileError("a stream in it has impossible parameters")
@@ -160,7 +162,7 @@ def _with_digits(symbols: Ints, low: int, count: int) -> Coded:
 
 
 def _decode_digits(reader: Reader, size: int) -> Ints:
-    low, count = reader.signed(1 << 30), reader.number(MAX_SYMBOLS - 1) + 1
+    low, count = reader.signed(LARGEST_LOW), reader.number(MAX_SYMBOLS - 1) + 1
     if count < 2 or size > MAX_DIGITS:
         raise CorruptFileError("a stream in it has impossible parameters")
     whole = int.from_bytes(reader.take(_digit_bytes(size, count)), "little")

@@ -40,10 +40,10 @@ class Field:
     at: int
 
 
-def holes(data: bytes | memoryview, *, cut: bool) -> list[Hole]:
+def holes(data: bytes | memoryview, *, cut: bool, most: int = LARGEST) -> list[Hole]:
     """Every payload of at least SMALLEST_HOLE bytes in a file, or with `cut` every hole in a skeleton, in order.
 
-    Raises: CorruptFileError for bytes that are no ONNX model.
+    Raises: CorruptFileError for bytes that are no ONNX model, and where there are more than `most`.
     """
     walker = _Walker(data, cut)
     for outer in walker.fields(walker.end):
@@ -52,6 +52,8 @@ def holes(data: bytes | memoryview, *, cut: bool) -> list[Hole]:
             for inner in walker.fields(graph_end):
                 if inner.tag == INITIALIZER and inner.kind == BYTES:
                     walker.tensor(walker.inside(inner.value, graph_end))
+                    if len(walker.found) > most:
+                        raise CorruptFileError("its graph has more weights than there is room for")
                 else:
                     walker.skip(inner, graph_end)
         else:

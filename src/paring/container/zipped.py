@@ -10,7 +10,7 @@ from paring.errors import CorruptFileError
 LEVEL, MAX_LEVEL_BYTES = 19, 1 << 22  # above 4 MB level 19 would take minutes
 MAX_WINDOW = 1 << 27
 HEAD_LEVEL = 19
-PIECE = 1 << 16
+PIECE = 256  # of what is unzipped at once: each byte of it may become 32 kB
 
 
 def zipped(data: bytes) -> bytes:
@@ -42,15 +42,18 @@ def unzipped_head(data: memoryview, largest: int) -> bytes:
     plain = zstandard.ZstdDecompressor(
         dict_data=_dictionary(), max_window_size=MAX_WINDOW, format=zstandard.FORMAT_ZSTD1_MAGICLESS
     )
-    head = bytearray()
+    stream, head = plain.decompressobj(), bytearray()
     try:
-        with plain.stream_reader(data) as stream:
-            while len(head) <= largest and (piece := stream.read(PIECE)):
-                head += piece
+        for at in range(0, len(data), PIECE):
+            if stream.eof:
+                raise CorruptFileError("its head is not what it should be")
+            head += stream.decompress(data[at : at + PIECE])
+            if len(head) > largest:
+                raise CorruptFileError(f"its head is above {largest} bytes")
     except (zstandard.ZstdError, MemoryError) as error:
         raise CorruptFileError("its head does not decode") from error
-    if len(head) > largest:
-        raise CorruptFileError(f"its head is above {largest} bytes")
+    if not stream.eof or stream.unused_data:
+        raise CorruptFileError("its head is not what it should be")
     return bytes(head)
 
 

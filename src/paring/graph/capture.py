@@ -46,7 +46,7 @@ class Sweep:
         self._cached: list[Arguments] = []
         self._extras: list[list[Arguments]] = []
         self._stops = known_stops(data)
-        self._is_shared = False  # whether what is cached enters the same block of the model whose stops these are
+        self._is_shared = False  # whether the cached inputs are those of the stops' own model too
 
     def order(self, layers: list[str]) -> list[str]:
         """`layers` in the order in which the forward first reaches them; unreached ones last."""

@@ -161,8 +161,11 @@ def _inside(name: str, outer: Iterable[str]) -> bool:
 
 
 def alike(one: nn.Module, other: nn.Module | None) -> bool:
-    """Whether two modules are of a type, with children of the same names and equal numbers of their own."""
-    if type(one) is not type(other) or other is None:
+    """Whether two modules are of a type, with as many hooks, children of the same names and equal numbers of their own.
+
+    Plain attributes (an `eps`, a number of heads) are not looked at.
+    """
+    if type(one) is not type(other) or other is None or _extras(one) != _extras(other):
         return False
     own, its = ({**module._parameters, **module._buffers} for module in (one, other))
     return (
@@ -172,8 +175,14 @@ def alike(one: nn.Module, other: nn.Module | None) -> bool:
     )
 
 
+def _extras(module: nn.Module) -> tuple[int, int, bool]:
+    return len(module._forward_hooks), len(module._forward_pre_hooks), "forward" in vars(module)
+
+
 def _same(one: Tensor | None, other: Tensor | None) -> bool:
-    return one is other if one is None or other is None else torch.equal(one, other)
+    if one is None or other is None:
+        return one is other
+    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
 
 
 def _size(answer: Any) -> int | None:

@@ -1,4 +1,7 @@
-"""What enters each block of a model over one data set, kept for sweeps over copies of it that differ further on."""
+"""Stops: what enters each block of a model on every batch of one data set, for sweeps over copies of that model.
+
+A solver tries hundreds of changes of one layer each. What lies before the layer computes the same every time.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from paring.core.task import Batches
+from paring.graph.blocks import first_tensor
 from paring.graph.replay import alike
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -18,18 +22,18 @@ MOST_BYTES = 2**29  # of streams kept
 
 
 class Stops:
-    """Of `model`, which must not change while the stops are in use, over `data`.
+    """Of `model` over `data`, both of which must not change while the stops are in use.
 
-    Inside `shared()` every sweep over the same data begins at the last stop before which its model holds the numbers
-    of this one, and leaves stops for the next.
+    Inside `shared()` a sweep over the same data, of a model that begins as this one does, starts at the last stop
+    before their first difference and leaves stops for the next sweep. Models are told apart by `replay.alike`.
     """
 
     def __init__(self, model: nn.Module, data: Batches) -> None:
         self._model, self._data = model, data
         self._inputs: dict[int, list[Arguments]] = {}
         self._num_bytes = 0
-        self.extras: list[list[Arguments]] = []
         self._names: tuple[str, ...] = ()
+        self.extras: list[list[Arguments]] = []  # of each batch, what each block takes besides the stream
 
     @contextmanager
     def shared(self) -> Iterator[None]:
@@ -42,7 +46,7 @@ class Stops:
 
     def last(self, model: nn.Module, names: Sequence[str], block: int) -> tuple[int, list[Arguments]] | None:
         """The last stop at or before `block` that is one of `model`'s too, and what enters there."""
-        if tuple(names) != self._names or not self._begins_alike(model):
+        if tuple(names) != self._names or not self._begins_alike(model, self._names):
             return None
         found = None
         for place in range(block + 1):
@@ -52,39 +56,37 @@ class Stops:
                 break
         return found
 
-    def begin(self, model: nn.Module, names: Sequence[str], inputs: list[Arguments], extras: Any) -> bool:
-        """Keeps the first stop, where `model` begins as this one; whether it does."""
-        if not self._begins_with(model, tuple(names)):
+    def begin(
+        self, model: nn.Module, names: Sequence[str], inputs: list[Arguments], extras: list[list[Arguments]]
+    ) -> bool:
+        """Keeps the first stop of `model`, where it begins as this one does; whether it does."""
+        if self._names not in ((), tuple(names)) or not self._begins_alike(model, tuple(names)):
             return False
-        self._names, self.extras = tuple(names), extras
+        if not self._inputs:
+            self._names, self.extras = tuple(names), extras
         self.keep(0, inputs)
         return True
 
     def keep(self, block: int, inputs: list[Arguments]) -> None:
         """Keeps what enters `block`, as long as there is room."""
-        size = sum(one.numel() * one.element_size() for args, _ in inputs for one in args if isinstance(one, Tensor))
+        streams = [first_tensor(args, kwargs) for args, kwargs in inputs]
+        size = sum(one.numel() * one.element_size() for one in streams if isinstance(one, Tensor))
         if block not in self._inputs and self._num_bytes + size <= MOST_BYTES:
             self._inputs[block] = list(inputs)
             self._num_bytes += size
 
     def same_block(self, model: nn.Module, block: int) -> bool:
-        """Whether a block of `model` holds this one's numbers."""
+        """Whether a block of `model` is as this one's."""
         name = self._names[block]
-        return _same(self._model.get_submodule(name), model.get_submodule(name))
+        own, its = (dict(one.get_submodule(name).named_modules()) for one in (self._model, model))
+        return all(alike(module, its.get(part)) for part, module in own.items())
 
-    def _begins_with(self, model: nn.Module, names: tuple[str, ...]) -> bool:
-        known = dict(self._model.named_modules())
-        if any(name not in known for name in names):
-            return False
-        self._names = self._names or names
-        return names == self._names and self._begins_alike(model)
-
-    def _begins_alike(self, model: nn.Module) -> bool:
-        """Whether all that is in no block is alike: some of it runs before the first."""
-        blocks = tuple(f"{name}." for name in self._names)
-        outside = [name for name, _ in self._model.named_modules() if not f"{name}.".startswith(blocks)]
-        other = dict(model.named_modules())
-        return all(alike(self._model.get_submodule(name), other.get(name)) for name in outside)
+    def _begins_alike(self, model: nn.Module, names: tuple[str, ...]) -> bool:
+        """Whether all that is called outside the blocks is alike: some of it runs before the first."""
+        blocks = tuple(f"{name}." for name in names)
+        own, its = (dict(one.named_modules(remove_duplicate=False)) for one in (self._model, model))
+        outside = (name for name in own if not f"{name}.".startswith(blocks))
+        return all(name in own for name in names) and all(alike(own[name], its.get(name)) for name in outside)
 
 
 def known_stops(data: Batches) -> Stops | None:
@@ -94,8 +96,3 @@ def known_stops(data: Batches) -> Stops | None:
 
 
 _KNOWN: ContextVar[Stops | None] = ContextVar("stops", default=None)
-
-
-def _same(one: nn.Module, other: nn.Module) -> bool:
-    known = dict(other.named_modules())
-    return all(alike(module, known.get(name)) for name, module in one.named_modules())

@@ -147,14 +147,14 @@ class EntropyQat(Pass):
 
 
 def _steps(weight: Tensor, codes: Tensor, step: float) -> tuple[Tensor, Tensor]:
-    """The codes, of outputs that a batch norm turned over negated, and what one unit of them has come to in each output
-    of the folded weight, above zero and in MANTISSA_BITS, (O,)."""
+    """The codes, and what one unit of them has come to in each output of the folded weight, above zero and in
+    MANTISSA_BITS, (O,). Where the batch norm's weight is negative the codes are negated, where it is 0 they are too."""
     q_OI, W_OI = codes.double().flatten(1), weight.double().flatten(1)
     energy_O = q_OI.square().sum(1)
     found_O = torch.where(energy_O > 0, (q_OI * W_OI).sum(1) / energy_O.clamp_min(1), step)
-    mantissa_O, exponent_O = torch.frexp(found_O.abs())
+    sign_O = torch.sign(found_O).to(codes.dtype)
+    mantissa_O, exponent_O = torch.frexp(torch.where(found_O == 0, step, found_O.abs()))
     step_O = torch.ldexp(torch.round(mantissa_O * 2**MANTISSA_BITS) / 2**MANTISSA_BITS, exponent_O)
-    sign_O = torch.where(found_O < 0, -1, 1).to(codes.dtype)
     return codes * sign_O.reshape(-1, *(1,) * (codes.dim() - 1)), step_O
 
 
