@@ -130,8 +130,9 @@ def deep() -> dict[str, Row]:
         found[f"{name} pruned alone, gradually"] = Row(net, (Magnitude(sparsity=zeros, schedule=gradual),))
         for slope in (2e-11, 2.1e-11, 2.2e-11, 5e-11, 2e-10, 3e-10, 3e-9):
             found[f"{name} coded, no training, slope {slope:g}"] = Row(net, (RateDistortion(slope=slope),))
-        more = Row(net, (RateDistortion(slope=2.3e-11),), images=2048)
-        found[f"{name} coded, no training, slope 2.3e-11, 2,048 images"] = more
+        for slope in (2.3e-11, 2.2e-10):
+            more = Row(net, (RateDistortion(slope=slope),), images=2048)
+            found[f"{name} coded, no training, slope {slope:g}, 2,048 images"] = more
         thin = Channels(importance="obs", pruning_ratio=0.3, scope="global")
         recovered = Finetune(epochs=2, learning_rate=5e-4, objective=DISTILLED, precision="bf16")
         for how, slope in (("coded", best), ("coded finer", best / 2)):

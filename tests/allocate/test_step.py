@@ -24,7 +24,7 @@ from paring.allocate.option import Option, Unit, precision_passes, shape_passes,
 from paring.allocate.plan import Limits, least_of, plan_of, searched
 from paring.allocate.step import Allocate
 from paring.allocate.table import KINDS, Entry
-from paring.allocate.whole import Whole
+from paring.allocate.whole import Whole, joint
 from paring.artifacts.onnx import write_onnx
 from paring.candidates import compress_steps
 from paring.clock.chain import Conv, Gemm
@@ -107,7 +107,27 @@ def test_the_pass_meets_a_file_budget(tmp_path: Path) -> None:
     candidate = compress(task, Recipe((Allocate(shrink=1.5, **SMALL),)))
     write_onnx(rebuild(candidate, task), task, tmp_path / "small.onnx")
     dense, small = ((tmp_path / f"{name}.onnx").stat().st_size for name in ("dense", "small"))
-    assert small <= dense / 1.5 * 1.05
+    assert small <= dense / 1.5
+
+
+def test_a_plan_knows_the_file_where_halves_are_stored_for_nothing(tmp_path: Path) -> None:
+    """Every weight is one that half precision holds: a file with any half stores the floats in halves too."""
+    task = image_task()
+    with torch.no_grad():
+        for parameter in task.model.parameters():
+            parameter.copy_(parameter.half())
+    step = Allocate(shrink=1.0, **(SMALL | {"ranks": (0.5,), "precisions": ("int8", "half")}))
+    _, table, whole, ruler = drain(step.plan(task.model, task))
+    base = folded(task.model, task.example_inputs)
+    assert whole.overhead_bytes > 0
+    for precision in ("float", "int8", "half"):
+        mix = {
+            unit: next((one for one in entries if one.option == Option(precision=precision)), entries[0])
+            for unit, entries in table.items()
+        }
+        write_onnx(joint(base, ruler.task, {unit: one.option for unit, one in mix.items()}), task, tmp_path / "x.onnx")
+        told = whole.num_bytes(list(mix.values()))
+        assert abs(told / (tmp_path / "x.onnx").stat().st_size - 1) < 0.01, precision
 
 
 def test_coded_bytes_are_those_of_the_container(tmp_path: Path) -> None:

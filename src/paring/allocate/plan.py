@@ -59,7 +59,7 @@ class Plan:
 def least_of(table: Table, whole: Whole) -> Limits:
     """The least time and the least bytes that the options reach, each by itself."""
     fastest = whole.weights[0] + sum(min(map(whole.part_ms, entries)) for entries in table.values())
-    smallest = whole.overhead_bytes + sum(min(one.num_bytes for one in entries) for entries in table.values())
+    smallest = whole.overhead_bytes + sum(min(map(whole.part_bytes, entries)) for entries in table.values())
     return Limits(fastest, smallest)
 
 
@@ -74,7 +74,7 @@ def plan_of(table: Table, whole: Whole, limits: Limits) -> Plan:
             )
     found = solve(
         [np.array([one.loss for one in entries]) for entries in table.values()],
-        [np.array([[whole.part_ms(one), one.num_bytes] for one in entries]) for entries in table.values()],
+        [np.array([[whole.part_ms(one), whole.part_bytes(one)] for one in entries]) for entries in table.values()],
         np.array([limits.ms - whole.weights[0], limits.num_bytes - whole.overhead_bytes]),
     )
     chosen = {unit: entries[one] for (unit, entries), one in zip(table.items(), found.chosen, strict=True)}

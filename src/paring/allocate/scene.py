@@ -21,7 +21,7 @@ from paring.core.atomic import write_atomically
 from paring.core.edit import Progress
 from paring.errors import CorruptFileError
 
-FORMAT = 7
+FORMAT, FACTS_FORMAT = 8, 7
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def scene_of(
     Raises: CorruptFileError for a cache that cannot be read.
     """
     machine = table_path(menu.target)
-    path = machine.with_name(f"options-{machine.stem}-{_key(measured.digest, units, menu, samples)}.json")
+    path = machine.with_name(f"options-{machine.stem}-{_key(FORMAT, measured.digest, units, menu, samples)}.json")
     if path.is_file():
         yield Progress(1, 1, f"option table from {path}")
         return _read(path)
@@ -58,12 +58,12 @@ def scene_of(
 def measured_of(model: nn.Module, units: Sequence[Unit], menu: Menu, yardstick: Yardstick) -> Measured:
     """What is known of `model` already, in whichever engine it was asked for. See `Measured`."""
     batch_size, digest = menu.target.batch_size, digest_of(model, yardstick)
-    path = table_path(menu.target).with_name(f"facts-{_key(digest, units, menu.coded, batch_size)}.json")
+    path = table_path(menu.target).with_name(f"facts-{_key(FACTS_FORMAT, digest, units, menu.coded, batch_size)}.json")
     return Measured(model, units, yardstick, coded=menu.coded, batch_size=batch_size, digest=digest, path=path)
 
 
-def _key(*parts: object) -> str:
-    return hashlib.sha256(f"{FORMAT} {parts}".encode()).hexdigest()[:16]
+def _key(form: int, *parts: object) -> str:
+    return hashlib.sha256(f"{form} {parts}".encode()).hexdigest()[:16]
 
 
 def _read(path: Path) -> tuple[Table, Whole]:

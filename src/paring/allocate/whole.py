@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +13,7 @@ from torch import nn
 
 from paring.allocate.costs import sized_inputs, stored_bytes
 from paring.allocate.made import made
-from paring.allocate.option import Option, Unit, precision_passes, shape_passes, structure_passes
+from paring.allocate.option import DENSE, Option, Unit, precision_passes, shape_passes, structure_passes
 from paring.allocate.table import KINDS, Entry, Table
 from paring.artifacts.onnx import write_onnx
 from paring.container.file import pack
@@ -34,7 +34,8 @@ TRUST = 0.05  # in the parts as they were measured
 class Whole:
     """`ms = weights . features` and `bytes = overhead + sum of parts`; residuals of files left out of the fit.
 
-    `dense_ms` and `dense_bytes` are of the exported model as it came, not coded.
+    `dense_ms` and `dense_bytes` are of the exported model as it came, not coded. `node_bytes`: what a layer in each
+    precision takes in the file's graph beyond one in floats.
     """
 
     weights: tuple[float, ...]
@@ -42,6 +43,7 @@ class Whole:
     overhead_bytes: float
     dense_ms: float
     dense_bytes: float
+    node_bytes: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def residual(self) -> float:
@@ -56,9 +58,13 @@ class Whole:
         """The whole model's time."""
         return self.weights[0] + sum(self.part_ms(entry) for entry in entries)
 
+    def part_bytes(self, entry: Entry) -> float:
+        """What this entry adds to the whole file."""
+        return entry.num_bytes + self.node_bytes.get(entry.option.precision, 0.0) * sum(entry.num_layers.values())
+
     def num_bytes(self, entries: Sequence[Entry]) -> float:
         """The whole file's bytes."""
-        return self.overhead_bytes + sum(entry.num_bytes for entry in entries)
+        return self.overhead_bytes + sum(map(self.part_bytes, entries))
 
 
 def fit_whole(
@@ -70,21 +76,21 @@ def fit_whole(
     Raises: ExportError, EngineError if a file cannot be written or run.
     """
     mixes = mixes_of(table, samples, task.seed)
-    runners, beside, dense_bytes = {}, [], 0
+    runners, beside, dense_bytes = {}, [], 0.0
     with TemporaryDirectory() as folder:
         for place, mix in enumerate(mixes):
             yield Progress(place, len(mixes), "exporting whole models to time")
             path = Path(folder) / f"{place}.onnx"
             write_onnx(made(model, task, shape_passes({u: entry.option for u, entry in mix.items()})), task, path)
-            dense_bytes = dense_bytes or path.stat().st_size
-            beside.append(path.stat().st_size - sum(entry.num_bytes for entry in mix.values()))
+            dense_bytes = dense_bytes or float(path.stat().st_size)
+            beside.append(float(path.stat().st_size - sum(entry.num_bytes for entry in mix.values())))
             session = open_session(path, target)
             inputs = file_inputs(session, sized_inputs(task, target.batch_size))
             if target.static_shapes:
                 session = open_session(path, target, static={name: array.shape for name, array in inputs.items()})
             runners[str(place)] = session.prepare(inputs)
         if coded:
-            beside = [_beside_coded(model, table, task, Path(folder) / "coded.onnx")]
+            beside[0] = _beside_coded(model, table, task, Path(folder) / "coded.onnx")
         yield Progress(len(mixes), len(mixes), "timing whole models in turns")
         taken = interleave(runners, blocks=BLOCKS, min_block_ms=BLOCK_MS, threads=target.threads)
     measured = np.array([taken.latency_ms(str(place))["p50"] for place in range(len(mixes))])
@@ -94,10 +100,26 @@ def fit_whole(
     return Whole(
         tuple(float(one) for one in found.weights_F),
         tuple(float(one) for one in found.residual_N),
-        float(np.mean(beside)),
+        beside[0],
         float(measured[0]),
-        float(dense_bytes),
+        dense_bytes,
+        {} if coded else _node_bytes(mixes, beside),
     )
+
+
+def _node_bytes(mixes: Sequence[Mapping[Unit, Entry]], beside: Sequence[float]) -> dict[str, float]:
+    """Of the mixes that are in one precision and no other structure: what each layer of it takes beside its numbers.
+
+    Random mixes say nothing of it: floats that half precision holds without loss are stored so next to other halves.
+    """
+    found: dict[str, float] = {}
+    for mix, num_bytes in zip(mixes, beside, strict=True):
+        changed = [entry for entry in mix.values() if entry.option != DENSE]
+        kinds = {entry.option for entry in changed}
+        layers = sum(sum(entry.num_layers.values()) for entry in changed)
+        if layers and len(kinds) == 1 and (option := kinds.pop()).structure == DENSE.structure:
+            found[option.precision] = (num_bytes - beside[0]) / layers
+    return found
 
 
 def _beside_coded(model: nn.Module, table: Table, task: Task, path: Path) -> float:
