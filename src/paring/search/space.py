@@ -22,6 +22,7 @@ from paring.prune.channels import Channels
 from paring.prune.neurons import Neurons
 from paring.quantize.cast import Cast
 from paring.quantize.dynamic import Dynamic
+from paring.quantize.embedding import Embedding
 from paring.quantize.gptq import Gptq
 from paring.quantize.static import Static
 from paring.recipe_io import recipe_hash
@@ -42,13 +43,17 @@ FIRST: tuple[Mapping[str, Any], ...] = (
 
 @dataclass(frozen=True)
 class Space:
-    """What may be drawn for a task. `epochs` are the lengths of recovery, none where the task has no training data."""
+    """What may be drawn for a task. `epochs` are the lengths of recovery, none where the task has no training data.
+
+    `has_tables`: it has embedding tables, which go to integers with everything else.
+    """
 
     families: tuple[str, ...]
     finishes: tuple[str, ...]
     epochs: tuple[int, ...]
     response: str
     target: Target
+    has_tables: bool = False
 
     def recipe(self, draws: Draws) -> Recipe:
         """One recipe, named by its hash. Its draws are few and coarse, so that recipes share their first steps."""
@@ -94,13 +99,14 @@ class Space:
         return Finetune(epochs=epochs, learning_rate=draws.choose("learning_rate", RATES), objective=objective)
 
     def _finish(self, finish: str) -> list[Pass]:
+        tables: list[Pass] = [Embedding()] if self.has_tables else []
         made: dict[str, list[Pass]] = {
             "float": [],
-            "int8": [Static()],
-            "int8 adds": [Static(placement="adds")],
-            "dynamic": [Dynamic()],
+            "int8": [*tables, Static()],
+            "int8 adds": [*tables, Static(placement="adds")],
+            "dynamic": [*tables, Dynamic()],
             "half": [Cast()],
-            "int4": [Gptq(num_bits=4)],
+            "int4": [*tables, Gptq(num_bits=4)],
         }
         return made[finish]
 
@@ -119,7 +125,18 @@ def space_for(task: Task, target: Target, *, max_epochs: int = 4) -> Space:
         finishes.append("dynamic")
     lengths: Sequence[int] = [n for n in (0, 1, 2, 4, 8, 16) if n <= max_epochs] if task.train is not None else [0]
     before, _ = outputs_and_targets(task, task.model, [next(iter(task.validation))])
-    return Space(tuple(families), tuple(finishes), tuple(lengths), RESPONSES[kind_of(before, task)], target)
+    response = RESPONSES[kind_of(before, task)]
+    return Space(tuple(families), tuple(finishes), tuple(lengths), response, target, _has_tables(task.model))
+
+
+def _has_tables(model: nn.Module) -> bool:
+    """Whether an embedding is there that no other layer shares its weight with."""
+    holders: dict[int, int] = {}
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            holders[id(parameter)] = holders.get(id(parameter), 0) + 1
+    tables = [module for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)]
+    return any(holders[id(table.weight)] == 1 and table.max_norm is None for table in tables)
 
 
 def named(recipe: Recipe) -> Recipe:
