@@ -15,8 +15,8 @@ Versions: {versions}.
 Each is asked for the fastest file that loses at most half a percent of the metric on validation: NNCF by
 `quantize_with_accuracy_control` on OpenVINO, Olive by its search over ONNX Runtime's quantizers (TPE, our score and a
 timed call), neural-compressor by `autotune` over its static settings. Every search had one core and another process
-beside it on the other; a candidate begun in time is finished and judged. All files are judged here on validation and test
-in every engine, and timed in turns at batch 1 on one core, each in the engine and precision that runs it fastest.
+beside it on the other; a candidate begun in time is finished and judged. All files are judged here on validation and
+test in every engine, and timed in turns at batch 1 on one core, each in the engine and precision that runs it fastest.
 Drops are of the metric (accuracy as a fraction, Poisson log loss in nats), in the engine of `fastest in`.
 """
 
