@@ -18,6 +18,7 @@ from paring.distill.response import Response
 from paring.factorize.rank import Ratio
 from paring.factorize.whitened_svd import WhitenedSvd
 from paring.finetune import Finetune
+from paring.graph.sites import layers_of, sharers
 from paring.prune.channels import Channels
 from paring.prune.neurons import Neurons
 from paring.quantize.cast import Cast
@@ -130,13 +131,10 @@ def space_for(task: Task, target: Target, *, max_epochs: int = 4) -> Space:
 
 
 def _has_tables(model: nn.Module) -> bool:
-    """Whether an embedding is there that no other layer shares its weight with."""
-    holders: dict[int, int] = {}
-    for module in model.modules():
-        for parameter in module.parameters(recurse=False):
-            holders[id(parameter)] = holders.get(id(parameter), 0) + 1
-    tables = [module for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)]
-    return any(holders[id(table.weight)] == 1 and table.max_norm is None for table in tables)
+    """Whether there is an embedding that `quantize.embedding` takes: of its own weight, its rows as they are."""
+    tied = sharers(model)
+    tables = layers_of(model, (nn.Embedding, nn.EmbeddingBag))
+    return any(name not in tied and table.max_norm is None for name, table in tables)
 
 
 def named(recipe: Recipe) -> Recipe:
