@@ -13,7 +13,7 @@ import pytest
 
 from paring.container.dictionary import DICTIONARY
 from paring.container.file import MAGIC, VERSION, ZSTD_HEAD, is_container, pack, unpack
-from paring.container.reading import Reader, number, section
+from paring.container.reading import LONG, Reader, number, section
 from paring.container.size import file_size
 from paring.container.zipped import zipped_head
 from paring.errors import CorruptFileError, ExportError, ParingError
@@ -56,12 +56,43 @@ def test_the_same_file_gives_the_same_container(model: Path, tmp_path: Path) -> 
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_small_tensors_too_take_little_beyond_their_model(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    arrays = {str(rows): np.rint(rng.laplace(size=(rows, 144)) * 1.5).astype(np.int8) for rows in (12, 16, 24, 32)}
+    write_model(tmp_path / "model.onnx", arrays, int4=False)
+    tensors = pack(tmp_path / "model.onnx", tmp_path / "model.paring").tensors
+    assert {tensor.name for tensor in tensors if 350 < tensor.coded_bytes} == set(arrays)
+    for tensor in tensors:
+        assert tensor.bits / 8 < tensor.coded_bytes <= 1.02 * tensor.bits / 8, tensor
+
+
+@pytest.mark.parametrize(("size", "checksum"), [(0, 2), (LONG - 1, 2), (LONG, 4), (3 * LONG, 4)])
+def test_short_sections_have_short_checksums(size: int, checksum: int) -> None:
+    body = np.random.default_rng(size).bytes(size)
+    written = section(body)
+    assert len(written) == len(number(size)) + checksum + size
+    assert bytes(Reader(written).section()) == body
+    for place in range(len(number(size)), len(written), max(1, size // 7)):
+        damaged = written[:place] + bytes([written[place] ^ 16]) + written[place + 1 :]
+        with pytest.raises(CorruptFileError, match="checksum"):
+            Reader(damaged).section()
+
+
 def refusal(container: Path, out: Path) -> str:
     try:
         unpack(container, out)
     except CorruptFileError as error:
         return str(error)
     return ""
+
+
+def test_a_container_of_another_version_is_named(model: Path, tmp_path: Path) -> None:
+    pack(model, tmp_path / "model.paring")
+    data = (tmp_path / "model.paring").read_bytes()
+    for version in (1, VERSION + 1):
+        (tmp_path / "other.paring").write_bytes(MAGIC + bytes([version]) + data[len(MAGIC) + 1 :])
+        message = refusal(tmp_path / "other.paring", tmp_path / "out.onnx")
+        assert f"of version {version}, and this Paring reads version {VERSION}" in message
 
 
 def test_hostile_containers_are_refused(model: Path, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
 
+from paring.allocate.option import Choice, shape_passes
 from paring.core.edit import Edit
 from paring.core.recipe import Pass
 from paring.core.task import Inputs, Task
@@ -29,6 +31,13 @@ def made(model: nn.Module, task: Task, steps: Sequence[Pass]) -> nn.Module:
             except NothingToDoError:
                 continue
     return trial.eval()
+
+
+def shaped(model: nn.Module, task: Task, choice: Choice) -> nn.Module:
+    """A copy with the shapes and types that were chosen, calibrated on one batch: for the clock, and for bytes that do
+    not depend on the numbers."""
+    first = [next(iter(task.real_inputs()))]
+    return made(model, dataclasses.replace(task, calibration=first), shape_passes(choice))
 
 
 def folded(model: nn.Module, inputs: Inputs) -> nn.Module:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from torch import nn
 from paring.allocate.costs import kind_of, operations, sized_inputs, stored_bytes
 from paring.allocate.facts import Cut, Facts, Made, read_facts, write_facts
 from paring.allocate.losses import Yardstick
-from paring.allocate.made import made, swapped
-from paring.allocate.option import DENSE, Option, Precision, Unit, precision_passes, shape_passes, structure_passes
+from paring.allocate.made import made, shaped, swapped
+from paring.allocate.option import DENSE, Option, Precision, Unit, precision_passes, structure_passes
 from paring.allocate.prior import Prior, prior_of
 from paring.clock.costs import Cost
 from paring.core.recipe import Pass
@@ -124,12 +123,8 @@ class Measured:
         """`built`, which has the option's structure, in its precision; `only_sizes`: by the cheapest rounding."""
         if option.structure == "dense":
             return swapped(self.model, self._in(option.precision), unit.layers)
-        task = self.yardstick.task
         if only_sizes and not self.coded:  # coded bytes depend on the numbers
-            first = [next(iter(task.real_inputs()))]
-            return made(
-                built, replace(task, calibration=first), shape_passes({unit: Option(precision=option.precision)})
-            )
+            return shaped(built, self.yardstick.task, {unit: Option(precision=option.precision)})
         return self._made(built, precision_passes({unit: option}))
 
     def _built(self, unit: Unit, structure: Option) -> nn.Module:

@@ -10,6 +10,7 @@ from typing import ClassVar, final, get_args
 import numpy as np
 from torch import nn
 
+from paring.allocate.contest import Found, best_of, families
 from paring.allocate.losses import Yardstick, yardstick
 from paring.allocate.made import folded
 from paring.allocate.option import DENSE, Precision, Unit, precision_passes, structure_passes
@@ -37,9 +38,9 @@ class Allocate(Pass):
     `num_examples` of calibration data; the task's loss where answers are rates or values; a structure's and a
     precision's are added where one is next to nothing), its bytes, and its time in `target`, where each layer shape is
     timed once a machine and `samples` exported mixes correct the sum. The knapsack is solved exactly; its bound and
-    prices are told as it goes. `speedup` and `shrink` ask for so many times less than the model's own file,
-    `max_latency_ms` and `max_bytes` for absolute figures. In `steps`, structure is cut part of the way and the tables
-    are built anew;
+    prices are told as it goes. Of the few best plans, among them those of one family alone, the real joint loss
+    decides. `speedup` and `shrink` ask for so many times less than the model's own file, `max_latency_ms` and
+    `max_bytes` for absolute figures. In `steps`, structure is cut part of the way and the tables are built anew;
     `swaps` neighbours of the solution are tried on the real joint loss. `recovery` trains between structure and bits.
     `coded` counts entropy-coded bytes, with options of `sparsities`. `widths` are fractions of channels removed,
     `ranks` of numbers kept; an empty list leaves a family out.
@@ -102,14 +103,16 @@ class Allocate(Pass):
         for number in range(1, self.steps + 1):
             base = folded(model, task.example_inputs)
             _, declined = self.units(base, task, width="apart" if self.widths else "kept")
-            plan, table, whole, limits = yield from self._best(base, task, ruler, first, number / self.steps)
-            first = first or whole
-            yield Progress(number, self.steps, f"step {number}: {plan}")
-            choice = plan.choice
+            best = yield from self._best(base, task, ruler, first, number / self.steps)
+            first = first or best.whole
+            yield Progress(number, self.steps, f"step {number}: {best.plan}")
+            choice = best.plan.choice
             if number == self.steps:
                 yield from declined
                 if self.swaps:
-                    choice, _ = yield from searched(plan, table, whole, limits, base, ruler, self.swaps)
+                    choice, _ = yield from searched(
+                        best.plan, best.table, best.whole, best.limits, base, ruler, self.swaps
+                    )
             yield from self._run(structure_passes(choice), model, task)
         if self.recovery is not None:
             yield from self.recovery.run(model, task)
@@ -122,18 +125,19 @@ class Allocate(Pass):
         """The plan alone, in one step, for a plain model: nothing is changed. Raises BudgetError."""
         ruler = yardstick(task, model, self.num_examples)
         base = folded(model, task.example_inputs)
-        plan, table, whole, _ = yield from self._best(base, task, ruler, None, 1.0)
-        return plan, table, whole, ruler
+        best = yield from self._best(base, task, ruler, None, 1.0)
+        return best.plan, best.table, best.whole, ruler
 
     def _best(
         self, base: nn.Module, task: Task, ruler: Yardstick, first: Whole | None, share: float
-    ) -> Generator[Progress, None, tuple[Plan, Table, Whole, Limits]]:
-        """The best of three plans (see `units_of`): channel groups cut apart, all that touch cut alike, or none cut.
+    ) -> Generator[Progress, None, Found]:
+        """The best of three plans (see `units_of`), channel groups cut apart, all that touch cut alike, or none cut,
+        and of those of one family alone.
 
         The fewer layers are chosen for together, the freer are their bits. Raises BudgetError if no plan
         fits, that of the plan which comes nearest.
         """
-        found: list[tuple[Plan, Table, Whole, Limits]] = []
+        found: list[Found] = []
         missed: list[tuple[float, BudgetError]] = []
         alone, _ = self.units(base, task, width="kept")
         measured, whole = measured_of(base, alone, self.menu(), ruler), None
@@ -145,13 +149,14 @@ class Allocate(Pass):
             tabled.add(tuple(units))
             table, whole = yield from scene_of(units, self.menu(), measured, samples=self.samples, whole=whole)
             limits = self.limits(first or whole, share)
-            try:
-                found.append((plan_of(table, whole, limits), table, whole, limits))
-            except BudgetError as error:
-                missed.append((least_of(table, whole).over(limits), error))
+            for part in (table, *families(table)):
+                try:
+                    found.append(Found(plan_of(part, whole, limits), table, whole, limits))
+                except BudgetError as error:
+                    missed.append((least_of(part, whole).over(limits), error))
         if not found:
             raise min(missed, key=lambda miss: miss[0])[1]
-        return min(found, key=lambda one: one[0].loss)
+        return (yield from best_of(found, base, ruler))
 
     def units(self, base: nn.Module, task: Task, *, width: Width) -> tuple[list[Unit], list[Declined]]:
         """What is chosen for together. Raises NothingToDoError."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from paring.allocate.costs import sized_inputs, stored_bytes
-from paring.allocate.made import made
-from paring.allocate.option import DENSE, Option, Unit, precision_passes, shape_passes, structure_passes
+from paring.allocate.made import made, shaped
+from paring.allocate.option import DENSE, Option, Unit, precision_passes, structure_passes
 from paring.allocate.table import KINDS, Entry, Table
 from paring.artifacts.onnx import write_onnx
 from paring.container.file import pack
@@ -81,7 +81,7 @@ def fit_whole(
         for place, mix in enumerate(mixes):
             yield Progress(place, len(mixes), "exporting whole models to time")
             path = Path(folder) / f"{place}.onnx"
-            write_onnx(made(model, task, shape_passes({u: entry.option for u, entry in mix.items()})), task, path)
+            write_onnx(shaped(model, task, {unit: entry.option for unit, entry in mix.items()}), task, path)
             dense_bytes = dense_bytes or float(path.stat().st_size)
             beside.append(float(path.stat().st_size - sum(entry.num_bytes for entry in mix.values())))
             session = open_session(path, target)

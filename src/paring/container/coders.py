@@ -1,7 +1,8 @@
-"""constriction's two entropy coders, their words as bytes: the range coder, and ANS, which decodes faster.
+"""constriction's two entropy coders, what they say as bytes: the range coder, and ANS, which decodes faster.
 
 Both take the same calls in the same order. ANS takes back what was put in last first, so that its encoder keeps the
-calls of a whole tensor and codes them from the end.
+calls of a whole tensor and codes them from the end. What the range coder says is a number in an interval that narrows
+with every symbol; of all in the last interval the one of fewest bytes is written, which is within a byte of the least.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from typing import Any
 
 import constriction
 import numpy as np
+
+WORD_BYTES, STATE_BYTES = 4, 8  # of constriction's default coders
 
 
 class Stack:
@@ -36,15 +39,21 @@ def encoder_of(*, ans: bool) -> Any:
 
 
 def packed(encoder: Any) -> bytes:
-    """The coder's words without the zero bytes at their end."""
-    data = encoder.get_compressed().astype("<u4").tobytes()
-    while data.endswith(b"\0") and len(data) % 4 != 1:
-        data = data[:-1]
-    return bytes(data)
+    """What was coded, in as few bytes as decode to it."""
+    if isinstance(encoder, Stack):
+        return bytes(encoder.get_compressed().astype(">u4").tobytes())
+    position, (low, span) = encoder.pos()  # whole words before the state, and the state: the interval's start and size
+    size = WORD_BYTES * position + STATE_BYTES
+    inside = int.from_bytes(encoder.get_compressed().astype(">u4").tobytes().ljust(size, b"\0"), "big")
+    start = inside - (inside - low) % (1 << 8 * STATE_BYTES)
+    left_out = size
+    while (shortest := -(-start >> 8 * left_out) << 8 * left_out) >= start + span:
+        left_out -= 1
+    return shortest.to_bytes(size, "big")[: size - left_out]
 
 
 def unpacked(data: memoryview, *, ans: bool = False) -> Any:
     """A decoder over what `packed` gave."""
-    padded = bytes(data) + b"\0" * (-len(data) % 4)
-    words = np.frombuffer(padded, "<u4").astype(np.uint32)
+    padded = bytes(data) + b"\0" * (-len(data) % WORD_BYTES)
+    words = np.frombuffer(padded, ">u4").astype(np.uint32)
     return constriction.stream.stack.AnsCoder(words) if ans else constriction.stream.queue.RangeDecoder(words)

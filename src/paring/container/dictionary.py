@@ -1,6 +1,6 @@
 """What the graphs of ONNX files say again and again: the preset dictionary of the head, deflate's and zstd's.
 
-Part of format version 1: a changed byte here makes every container unreadable. The likeliest text stands last.
+Part of the format: a changed byte here makes every container unreadable. The likeliest text stands last.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`pack` and `unpack`: an ONNX file to a `.paring` container and back, bit for bit, one tensor at a time.
 
-magic "PARING" and version 1
-section: packed head, JSON and the skeleton of the ONNX file        (a section is length, CRC-32, bytes)
+magic "PARING" and version 2
+section: packed head, JSON and the skeleton of the ONNX file        (a section is length, checksum, bytes)
 section: one tensor, for each hole of the skeleton in its order
 """
 
@@ -25,13 +25,13 @@ from paring.container.zipped import unzipped_head, zipped_head
 from paring.core.atomic import whole_file
 from paring.errors import CorruptFileError, ExportError
 
-MAGIC, VERSION = b"PARING", 1
+MAGIC, VERSION = b"PARING", 2
 DIGEST_BYTES = 8
 MAX_HEAD, MAX_FACTS = 1 << 28, 1 << 12
 ZSTD_HEAD = 7  # where a head begins with it, zstd follows: no deflate stream can (block type 3)
 FREE_BYTES, MAX_EXPANSION = 1 << 24, 1 << 12  # a container of n bytes unpacks to at most 16 MiB + 4096 n
 FREE_HEAD, MAX_HEAD_EXPANSION = 1 << 20, 128
-SMALLEST_SECTION = 6  # bytes: length, checksum and one more
+SMALLEST_SECTION = 4  # bytes: length, checksum and one more
 PIECE = 1 << 20
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from paring.errors import CorruptFileError
 
 LARGEST = 2**31  # protobuf's own limit on one file
+LONG = 4096  # bytes: from here on a section has the whole checksum
 
 
 class Reader:
@@ -54,9 +55,9 @@ class Reader:
     def section(self) -> memoryview:
         """What `section` wrote, its checksum verified."""
         size = self.number()
-        checksum = int.from_bytes(self.take(4), "little")
+        checksum = bytes(self.take(_checksum_bytes(size)))
         body = self.take(size)
-        if zlib.crc32(body) != checksum:
+        if _checksum(body) != checksum:
             raise CorruptFileError("a section does not match its checksum")
         return body
 
@@ -78,8 +79,17 @@ def signed(value: int) -> bytes:
 
 
 def section(body: bytes) -> bytes:
-    """Length, CRC-32, bytes."""
-    return number(len(body)) + zlib.crc32(body).to_bytes(4, "little") + body
+    """Length, checksum, bytes."""
+    return number(len(body)) + _checksum(body) + body
+
+
+def _checksum(body: bytes | memoryview) -> bytes:
+    """The lowest bytes of its CRC-32: two where the body is short, else four."""
+    return zlib.crc32(body).to_bytes(4, "little")[: _checksum_bytes(len(body))]
+
+
+def _checksum_bytes(size: int) -> int:
+    return 2 if size < LONG else 4
 
 
 def product(sizes: Sequence[int]) -> int:

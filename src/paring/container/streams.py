@@ -23,16 +23,16 @@ LARGEST_LOW = 1 << 30  # in size, of the smallest number
 MAX_SPARSE = 1 << 20  # entries: beyond, line-by-line decoding takes too long
 MAX_CLASSED = 1 << 26
 MAX_CLASSED_SYMBOLS = 256
-SMALLEST_STACKED = 1 << 16  # entries: below, decoding faster is not worth what ANS ends with
+SMALLEST_STACKED = 1 << 16  # entries: below, decoding faster is not worth what ANS ends with; from here on, where the
+# counts start from no longer shows
 MAX_DIGITS = 1 << 9  # entries: few numbers teach no model, and long ones are slow to divide
-MAX_SHAPED = 1 << 18  # entries: beyond, where the counts start from no longer shows
 CLASS_COUNTS = (4, 8, 14)
 COLUMNS_FIRST = 1
 
 
 @dataclass(frozen=True)
 class Coded:
-    """A stream, the model it was made with, and the code length of the numbers under that model, in bits."""
+    """A stream, the model it was made with, and the code length of that model's parameters and the numbers, in bits."""
 
     data: bytes
     model: str
@@ -46,7 +46,7 @@ def encode(values: Ints, dims: Sequence[int]) -> Coded | None:
     if len(values):
         low, high = int(values.min()), int(values.max())
     if low == high:
-        return Coded(bytes([CONSTANT]) + signed(low), MODELS[CONSTANT], 8.0)
+        return Coded(bytes([CONSTANT]) + signed(low), MODELS[CONSTANT], 8.0 * len(signed(low)))
     if high - low + 1 > MAX_SYMBOLS or abs(low) > LARGEST_LOW:
         return None
     return min(_tried(values, dims, low, high), key=lambda coded: len(coded.data))
@@ -88,9 +88,9 @@ def _tried(values: Ints, dims: Sequence[int], low: int, high: int) -> Iterator[C
     if len(values) <= MAX_DIGITS:
         yield _with_digits(symbols, low, count)
     for classes, most in found:
-        kind = COUNTS if len(values) < SMALLEST_STACKED else STACKED
-        yield _with_counts(symbols, low, count, zero, classes, most, kind)
-        if zero is not None and len(values) <= MAX_SHAPED and count <= MAX_CLASSED_SYMBOLS:
+        is_large = len(values) >= SMALLEST_STACKED
+        yield _with_counts(symbols, low, count, zero, classes, most, STACKED if is_large else COUNTS)
+        if zero is not None and not is_large and count <= MAX_CLASSED_SYMBOLS:
             yield _with_counts(symbols, low, count, zero, classes, most, SHAPED)
     if zero is not None and max(-low, high) <= LARGEST_SIZE and rows > 1 and len(values) <= MAX_SPARSE:
         matrix = values.reshape(rows, columns).astype(np.int64)
@@ -111,8 +111,8 @@ def _with_counts(
     symbols: Ints, low: int, count: int, zero: int | None, classes: Classes | None, most: int, kind: int
 ) -> Coded:
     encoder = encoder_of(ans=kind == STACKED)
-    bits, priors = 0.0, None
-    head = bytes([kind]) + signed(low) + number(count - 1) + bytes([most])
+    head, priors = signed(low) + number(count - 1) + bytes([most]), None
+    bits = 8.0 * len(head)
     for line in () if classes is None else (classes.rows, classes.columns):
         bits += encode_counts(encoder, line, most, None, None)
     if kind == SHAPED:
@@ -123,7 +123,7 @@ def _with_counts(
         bits += encode_counts(encoder, sent, 256, None, None)
     bits += encode_counts(encoder, symbols, count, zero, classes, priors)
     name = MODELS[kind] + (f", {most} classes" if most else "")
-    return Coded(head + packed(encoder), name, bits)
+    return Coded(bytes([kind]) + head + packed(encoder), name, bits)
 
 
 def _shapes(symbols: Ints, count: int, zero: int, classes: Classes | None) -> list[Shape]:
@@ -156,9 +156,10 @@ def _with_digits(symbols: Ints, low: int, count: int) -> Coded:
     whole = 0
     for symbol in symbols.tolist():
         whole = whole * count + symbol
-    bits = len(symbols) * math.log2(count)
+    head = signed(low) + number(count - 1)
+    bits = 8 * len(head) + len(symbols) * math.log2(count)
     data = whole.to_bytes(_digit_bytes(len(symbols), count), "little")
-    return Coded(bytes([DIGITS]) + signed(low) + number(count - 1) + data, MODELS[DIGITS], bits)
+    return Coded(bytes([DIGITS]) + head + data, MODELS[DIGITS], bits)
 
 
 def _decode_digits(reader: Reader, size: int) -> Ints:
@@ -183,7 +184,7 @@ def _digit_bytes(size: int, count: int) -> int:
 def _with_sparse(values: np.ndarray, stride: int, order: int) -> Coded:
     encoder = encoder_of(ans=False)
     head, bits = encode_sparse(encoder, values, stride)
-    return Coded(bytes([SPARSE, order]) + head + packed(encoder), MODELS[SPARSE], bits)
+    return Coded(bytes([SPARSE, order]) + head + packed(encoder), MODELS[SPARSE], 8 + bits)
 
 
 def _decode_sparse(reader: Reader, dims: Sequence[int]) -> Ints:

@@ -1,0 +1,87 @@
+"""Of several plans the one that loses least in truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import paring.allocate.contest
+from paring.allocate.contest import MOST, NEAR, Found, best_of, families
+from paring.allocate.made import folded
+from paring.allocate.option import DENSE, Option, Unit
+from paring.allocate.plan import Limits, Plan, plan_of
+from paring.allocate.step import Allocate
+from paring.allocate.table import Entry
+from paring.allocate.whole import joint
+from paring.core.stream import drain
+from tests.allocate.test_step import SMALL, planted
+from tests.nets import image_task
+
+OPTIONS = (DENSE, Option(precision="int8"), Option("width", 0.5), Option("width", 0.5, "int8"), Option("rank", 0.25))
+
+
+class Ruler:
+    """Losses by the choice itself, in place of a model."""
+
+    task = None
+
+    def __init__(self, losses: dict[Option, float]) -> None:
+        self.losses, self.asked = losses, 0
+
+    def loss(self, choice: dict[Unit, Option]) -> float:
+        self.asked += 1
+        return self.losses[next(iter(choice.values()))]
+
+
+def found(option: Option, foretold: float) -> Found:
+    table, whole = planted(1)
+    plan = replace(plan_of(table, whole, Limits()), choice=dict.fromkeys(table, option), loss=foretold)
+    return Found(plan, table, whole, Limits())
+
+
+def chosen(plans: list[Found], ruler: Ruler, monkeypatch: pytest.MonkeyPatch) -> Found:
+    monkeypatch.setattr(paring.allocate.contest, "joint", lambda model, task, choice: choice)
+    best: Found = drain(best_of(plans, None, ruler))  # type: ignore[arg-type]
+    return best
+
+
+def test_the_real_loss_decides_between_plans_that_are_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = [found(option, 1.0 + 0.2 * place) for place, option in enumerate(OPTIONS[1:4])]
+    ruler = Ruler(dict(zip(OPTIONS[1:4], (0.9, 0.7, 0.8), strict=True)))
+    assert chosen(plans, ruler, monkeypatch) is plans[1] and ruler.asked == 3
+
+
+def test_far_plans_and_more_than_a_few_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    ruler = Ruler(dict.fromkeys(OPTIONS, 1.0))
+    plans = [found(OPTIONS[1], 1.0), found(OPTIONS[2], NEAR * 1.01), found(OPTIONS[1], 1.0)]
+    assert chosen(plans, ruler, monkeypatch) is plans[0] and ruler.asked == 0
+    many = [found(Option("width", 0.1 * place), 1.0) for place in range(1, MOST + 3)]
+    ruler = Ruler({next(iter(one.plan.choice.values())): 1.0 for one in many})
+    assert chosen(many, ruler, monkeypatch) is many[0] and ruler.asked == MOST
+
+
+def test_families_stand_alone() -> None:
+    unit = Unit("u", ("u",))
+    table = {unit: [Entry(option, 0.0, 1.0, {}, {}) for option in OPTIONS]}
+    assert [[entry.option for entry in part[unit]] for part in families(table)] == [
+        [DENSE, Option(precision="int8")],
+        [DENSE, Option("rank", 0.25)],
+        [DENSE, Option("width", 0.5)],
+    ]
+
+
+def test_what_the_solver_takes_loses_least_of_its_own_plan_and_each_family_alone() -> None:
+    task = image_task()
+    step = Allocate(shrink=1.5, **(SMALL | {"ranks": (0.5,), "precisions": ("int8", "int4")}))
+    plan, table, whole, ruler = drain(step.plan(task.model, task))
+    limits = step.limits(whole)
+    base = folded(task.model, task.example_inputs)
+
+    def loss_of(one: Plan) -> float:
+        return ruler.loss(joint(base, ruler.task, one.choice))
+
+    assert plan.num_bytes <= limits.num_bytes
+    others = [plan_of(part, whole, limits) for part in (table, *list(families(table))[:1])]
+    near = [one for one in others if one.loss <= NEAR * min(other.loss for other in others)]
+    assert all(loss_of(plan) <= loss_of(one) for one in near)
