@@ -49,7 +49,7 @@ def packed(encoder: Any) -> bytes:
     left_out = size
     while (shortest := -(-start >> 8 * left_out) << 8 * left_out) >= start + span:
         left_out -= 1
-    return shortest.to_bytes(size, "big")[: size - left_out]
+    return int(shortest).to_bytes(size, "big")[: size - left_out]
 
 
 def unpacked(data: memoryview, *, ans: bool = False) -> Any:
