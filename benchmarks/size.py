@@ -9,6 +9,7 @@ engines, and the row `coder` says how fast containers unpack. `--nncodec` needs 
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -30,6 +31,7 @@ from size_tasks import calibrated, in_batches, net, taught
 from paring import Recipe, Target, compress, pack, rebuild, unpack
 from paring.artifacts.manifest import versions
 from paring.artifacts.onnx import write_onnx
+from paring.container.file import VERSION
 from paring.container.size import file_size
 from paring.engines import open_session
 from paring.measure.quality import file_outputs, quality
@@ -91,6 +93,7 @@ def _packed(model: Path, back: Path) -> dict[str, Any]:
     assert back.read_bytes() == model.read_bytes()
     found = file_size(coded)
     return {
+        "container": VERSION,
         "coded_bytes": found.coded_bytes,
         "onnx_bytes": found.onnx_bytes,
         "head_bytes": found.head_bytes,
@@ -145,11 +148,12 @@ def main() -> None:
     if asked.nncodec:
         jobs = {name: partial(_nncodec, row) for name, row in done["rows"].items() if "file" in row}
     if asked.repack:
-        jobs = {name: partial(_repacked, row) for name, row in done["rows"].items() if "file" in row}
+        there = {name: row for name, row in done["rows"].items() if "file" in row and (OUT / row["file"]).is_file()}
+        jobs = {name: partial(_repacked, row) for name, row in there.items()}
     part = "times" if asked.clock else "nncodec" if asked.nncodec else "rows"
     for name, job in jobs.items():
-        there = name in done.get(part, {})
-        if (there and not asked.again and not asked.repack) or not all(word in name for word in asked.words):
+        is_there = name in done.get(part, {}) and not asked.again and not asked.repack
+        if is_there or not all(re.search(rf"\b{re.escape(word)}\b", name) for word in asked.words):
             continue
         print(time.strftime("%H:%M:%S"), name, flush=True)
         if asked.list:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import resource
 import time
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from paring.container.dictionary import DICTIONARY
-from paring.container.file import MAGIC, VERSION, ZSTD_HEAD, is_container, pack, unpack
+from paring.container.file import MAGIC, PLAIN_HEAD, VERSION, ZIPPED_HEAD, is_container, pack, unpack
 from paring.container.reading import LONG, Reader, number, section
 from paring.container.size import file_size
 from paring.container.zipped import zipped_head
@@ -113,19 +111,22 @@ def test_hostile_containers_are_refused(model: Path, tmp_path: Path) -> None:
 
 
 def container_of(facts: dict[str, object], skeleton: bytes, *bodies: bytes) -> bytes:
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, DICTIONARY)
-    head = deflate.compress(json.dumps(facts).encode() + b"\n" + skeleton) + deflate.flush()
+    head = bytes([ZIPPED_HEAD]) + zipped_head(json.dumps(facts).encode() + b"\n" + skeleton)
     return MAGIC + bytes([VERSION]) + section(head) + b"".join(map(section, bodies))
 
 
-def test_the_shorter_head_is_kept_and_either_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for layers, marker in ((1, None), (40, ZSTD_HEAD)):
-        model = write_model(tmp_path / "model.onnx", {f"layer.{i}.weight": weights()["dense"] for i in range(layers)})
-        pack(model, tmp_path / "model.paring")
-        head = Reader((tmp_path / "model.paring").read_bytes()[len(MAGIC) + 1 :]).section()
-        assert (head[0] == ZSTD_HEAD) == (marker is not None)
-        unpack(tmp_path / "model.paring", tmp_path / "back.onnx")
-        assert (tmp_path / "back.onnx").read_bytes() == model.read_bytes()
+def head_of(container: Path) -> bytes:
+    return bytes(Reader(container.read_bytes()[len(MAGIC) + 1 :]).section())
+
+
+def test_heads_are_zipped_and_never_beyond_what_a_reader_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_model(tmp_path / "model.onnx", {f"layer.{i}.weight": weights()["dense"] for i in range(40)})
+    pack(model, tmp_path / "model.paring")
+    assert head_of(tmp_path / "model.paring")[0] == ZIPPED_HEAD
+    unpack(tmp_path / "model.paring", tmp_path / "back.onnx")
+    assert (tmp_path / "back.onnx").read_bytes() == model.read_bytes()
     monkeypatch.setattr("paring.container.file.MAX_HEAD", 1000)
     assert "head is above 1000 bytes" in refusal(tmp_path / "model.paring", tmp_path / "out.onnx")
 
@@ -150,7 +151,7 @@ SOUND = zipped_head(b'{"bytes": 1, "digest": "0"}\n')
 )
 def test_heads_that_hold_nothing_are_refused(tmp_path: Path, head: bytes) -> None:
     path = tmp_path / "bad.paring"
-    path.write_bytes(MAGIC + bytes([VERSION]) + section(bytes([ZSTD_HEAD]) + head))
+    path.write_bytes(MAGIC + bytes([VERSION]) + section(bytes([ZIPPED_HEAD]) + head))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert "head" in refusal(path, tmp_path / "out.onnx")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
@@ -163,13 +164,12 @@ def test_a_graph_of_more_weights_than_sections_is_refused(tmp_path: Path) -> Non
     assert "more weights than there is room for" in refusal(path, tmp_path / "out.onnx")
 
 
-def test_a_head_that_zstd_shrinks_too_far_stays_deflated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_that_zstd_shrinks_too_far_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("paring.container.file.FREE_HEAD", 0)
     monkeypatch.setattr("paring.container.file.MAX_HEAD_EXPANSION", 2)
     model = write_model(tmp_path / "model.onnx", {f"layer.{i}.weight": weights()["dense"] for i in range(40)})
     pack(model, tmp_path / "model.paring")
-    head = Reader((tmp_path / "model.paring").read_bytes()[len(MAGIC) + 1 :]).section()
-    assert head[0] != ZSTD_HEAD
+    assert head_of(tmp_path / "model.paring")[0] == PLAIN_HEAD
     unpack(tmp_path / "model.paring", tmp_path / "back.onnx")
     assert (tmp_path / "back.onnx").read_bytes() == model.read_bytes()
 

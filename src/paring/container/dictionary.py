@@ -1,4 +1,4 @@
-"""What the graphs of ONNX files say again and again: the preset dictionary of the head, deflate's and zstd's.
+"""What the graphs of ONNX files say again and again: zstd's dictionary of the head.
 
 Part of the format: a changed byte here makes every container unreadable. The likeliest text stands last.
 """

@@ -1,7 +1,7 @@
 """`pack` and `unpack`: an ONNX file to a `.paring` container and back, bit for bit, one tensor at a time.
 
 magic "PARING" and version 2
-section: packed head, JSON and the skeleton of the ONNX file        (a section is length, checksum, bytes)
+section: head, JSON and the skeleton of the ONNX file        (a section is length, checksum, bytes)
 section: one tensor, for each hole of the skeleton in its order
 """
 
@@ -10,14 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paring.container.dictionary import DICTIONARY
 from paring.container.forms import Packed, pack_payload, unpack_payload
 from paring.container.reading import LARGEST, Reader, section
 from paring.container.wire import Hole, holes
@@ -28,7 +26,7 @@ from paring.errors import CorruptFileError, ExportError
 MAGIC, VERSION = b"PARING", 2
 DIGEST_BYTES = 8
 MAX_HEAD, MAX_FACTS = 1 << 28, 1 << 12
-ZSTD_HEAD = 7  # where a head begins with it, zstd follows: no deflate stream can (block type 3)
+PLAIN_HEAD, ZIPPED_HEAD = 0, 1
 FREE_BYTES, MAX_EXPANSION = 1 << 24, 1 << 12  # a container of n bytes unpacks to at most 16 MiB + 4096 n
 FREE_HEAD, MAX_HEAD_EXPANSION = 1 << 20, 128
 SMALLEST_SECTION = 4  # bytes: length, checksum and one more
@@ -128,9 +126,10 @@ def _head(data: memoryview, found: list[Hole]) -> bytes:
     if len(skeleton) >= MAX_HEAD:
         raise ExportError("its graph without weights is above 256 MB")
     head = json.dumps(facts).encode() + b"\n" + skeleton
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, DICTIONARY)
-    deflated, zipped = deflate.compress(head) + deflate.flush(), bytes([ZSTD_HEAD]) + zipped_head(head)
-    return zipped if len(zipped) < len(deflated) and len(head) <= _largest_zipped(zipped) else deflated
+    zipped = zipped_head(head)
+    if len(zipped) < len(head) <= _largest_zipped(zipped):
+        return bytes([ZIPPED_HEAD]) + zipped
+    return bytes([PLAIN_HEAD]) + head
 
 
 def _pieces(data: memoryview) -> tuple[str, Iterator[memoryview | bytes]]:
@@ -160,7 +159,10 @@ def _pieces(data: memoryview) -> tuple[str, Iterator[memoryview | bytes]]:
 
 
 def _unheaded(body: memoryview) -> tuple[dict[str, Any], memoryview]:
-    head = unzipped_head(body[1:], _largest_zipped(body)) if body[:1] == bytes([ZSTD_HEAD]) else _inflated(body)
+    if not len(body) or body[0] not in (PLAIN_HEAD, ZIPPED_HEAD):
+        raise CorruptFileError("its head is not what it should be")
+    rest = body[1:]
+    head = unzipped_head(rest, _largest_zipped(rest)) if body[0] == ZIPPED_HEAD else bytes(rest)
     line, newline, _ = head[:MAX_FACTS].partition(b"\n")
     try:
         facts = json.loads(line) if newline else None
@@ -174,17 +176,6 @@ def _unheaded(body: memoryview) -> tuple[dict[str, Any], memoryview]:
 def _largest_zipped(body: bytes | memoryview) -> int:
     """The longest head that a zstd frame of this length may hold: it could promise far more than it costs to read."""
     return min(MAX_HEAD, FREE_HEAD + MAX_HEAD_EXPANSION * len(body))
-
-
-def _inflated(body: memoryview) -> bytes:
-    inflate = zlib.decompressobj(-15, DICTIONARY)
-    try:
-        head = inflate.decompress(bytes(body), MAX_HEAD)
-    except zlib.error as error:
-        raise CorruptFileError("its head does not decode") from error
-    if not inflate.eof or inflate.unused_data:
-        raise CorruptFileError("its head is not what it should be")
-    return head
 
 
 def _entry(hole: Hole, packed: Packed, size: int) -> PackedTensor:
