@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
 
 import pytest
 
 import paring.allocate.contest
+import paring.allocate.step
 from paring.allocate.contest import MOST, NEAR, Found, best_of, families
+from paring.allocate.losses import Yardstick
 from paring.allocate.made import folded
 from paring.allocate.option import DENSE, Option, Unit
 from paring.allocate.plan import Limits, Plan, plan_of
-from paring.allocate.step import Allocate
+from paring.allocate.step import MORE, Allocate
 from paring.allocate.table import Entry
 from paring.allocate.whole import joint
+from paring.core.edit import Progress
 from paring.core.stream import drain
 from tests.allocate.test_step import SMALL, planted
 from tests.nets import image_task
@@ -69,6 +73,19 @@ def test_families_stand_alone() -> None:
         [DENSE, Option("rank", 0.25)],
         [DENSE, Option("width", 0.5)],
     ]
+
+
+def test_plans_are_judged_on_more_data_than_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, judges = image_task(), []
+
+    def noted(plans: list[Found], model: object, ruler: Yardstick) -> Generator[Progress, None, Found]:
+        judges.append(ruler)
+        return plans[0]
+        yield
+
+    monkeypatch.setattr(paring.allocate.step, "best_of", noted)
+    _, _, _, ruler = drain(Allocate(shrink=1.5, **(SMALL | {"num_examples": 32})).plan(task.model, task))
+    assert len(judges[0].before) > len(ruler.before) and len(judges[0].before) <= MORE * 32
 
 
 def test_what_the_solver_takes_loses_least_of_its_own_plan_and_each_family_alone() -> None:

@@ -27,6 +27,16 @@ from paring.errors import BudgetError, NothingToDoError, SettingError, UnknownNa
 from paring.finetune import Finetune
 from paring.graph.edits.unfuse import unfuse_all
 
+MORE = 8  # times as many examples for the few whole plans as for the many options: their losses lie closer together
+
+
+@dataclass(frozen=True)
+class Rulers:
+    """What losses of options, and of whole plans, are measured with."""
+
+    options: Yardstick
+    plans: Yardstick
+
 
 @final
 @dataclass(frozen=True)
@@ -98,12 +108,12 @@ class Allocate(Pass):
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """See `Pass.run`; `Progress` tells the plan, its gap and its prices."""
         yield from unfuse_all(model)
-        ruler = yardstick(task, copy.deepcopy(model).eval(), self.num_examples)
+        rulers = self._rulers(task, copy.deepcopy(model).eval())
         first: Whole | None = None
         for number in range(1, self.steps + 1):
             base = folded(model, task.example_inputs)
             _, declined = self.units(base, task, width="apart" if self.widths else "kept")
-            best = yield from self._best(base, task, ruler, first, number / self.steps)
+            best = yield from self._best(base, task, rulers, first, number / self.steps)
             first = first or best.whole
             yield Progress(number, self.steps, f"step {number}: {best.plan}")
             choice = best.plan.choice
@@ -111,7 +121,7 @@ class Allocate(Pass):
                 yield from declined
                 if self.swaps:
                     choice, _ = yield from searched(
-                        best.plan, best.table, best.whole, best.limits, base, ruler, self.swaps
+                        best.plan, best.table, best.whole, best.limits, base, rulers.plans, self.swaps
                     )
             yield from self._run(structure_passes(choice), model, task)
         if self.recovery is not None:
@@ -123,13 +133,13 @@ class Allocate(Pass):
 
     def plan(self, model: nn.Module, task: Task) -> Generator[Progress, None, tuple[Plan, Table, Whole, Yardstick]]:
         """The plan alone, in one step, for a plain model: nothing is changed. Raises BudgetError."""
-        ruler = yardstick(task, model, self.num_examples)
+        rulers = self._rulers(task, model)
         base = folded(model, task.example_inputs)
-        best = yield from self._best(base, task, ruler, None, 1.0)
-        return best.plan, best.table, best.whole, ruler
+        best = yield from self._best(base, task, rulers, None, 1.0)
+        return best.plan, best.table, best.whole, rulers.options
 
     def _best(
-        self, base: nn.Module, task: Task, ruler: Yardstick, first: Whole | None, share: float
+        self, base: nn.Module, task: Task, rulers: Rulers, first: Whole | None, share: float
     ) -> Generator[Progress, None, Found]:
         """The best of three plans (see `units_of`), channel groups cut apart, all that touch cut alike, or none cut,
         and of those of one family alone.
@@ -140,7 +150,7 @@ class Allocate(Pass):
         found: list[Found] = []
         missed: list[tuple[float, BudgetError]] = []
         alone, _ = self.units(base, task, width="kept")
-        measured, whole = measured_of(base, alone, self.menu(), ruler), None
+        measured, whole = measured_of(base, alone, self.menu(), rulers.options), None
         tabled: set[tuple[Unit, ...]] = set()
         for width in WIDTHS if self.widths else WIDTHS[-1:]:
             units = alone if width == "kept" else self.units(base, task, width=width)[0]
@@ -156,7 +166,10 @@ class Allocate(Pass):
                     missed.append((least_of(part, whole).over(limits), error))
         if not found:
             raise min(missed, key=lambda miss: miss[0])[1]
-        return (yield from best_of(found, base, ruler))
+        return (yield from best_of(found, base, rulers.plans))
+
+    def _rulers(self, task: Task, original: nn.Module) -> Rulers:
+        return Rulers(*(yardstick(task, original, count) for count in (self.num_examples, MORE * self.num_examples)))
 
     def units(self, base: nn.Module, task: Task, *, width: Width) -> tuple[list[Unit], list[Declined]]:
         """What is chosen for together. Raises NothingToDoError."""
