@@ -6,6 +6,7 @@ from collections.abc import Generator
 from dataclasses import replace
 
 import pytest
+import torch
 
 import paring.allocate.contest
 import paring.allocate.step
@@ -84,8 +85,13 @@ def test_plans_are_judged_on_more_data_than_options(monkeypatch: pytest.MonkeyPa
         yield
 
     monkeypatch.setattr(paring.allocate.step, "best_of", noted)
-    _, _, _, ruler = drain(Allocate(shrink=1.5, **(SMALL | {"num_examples": 32})).plan(task.model, task))
-    assert len(judges[0].before) > len(ruler.before) and len(judges[0].before) <= MORE * 32
+    step = Allocate(shrink=1.5, **(SMALL | {"num_examples": 32}))
+    for given in (task, task, replace(task, train=None)):
+        _, _, _, ruler = drain(step.plan(given.model, given))
+        assert len(ruler.before) == 32
+    assert [len(judge.before) for judge in judges] == [MORE * 32, MORE * 32, 64]  # 64 of calibration, the rest shuffled
+    assert torch.equal(judges[0].before, judges[1].before)
+    assert torch.equal(judges[0].before[:64], judges[2].before)
 
 
 def test_what_the_solver_takes_loses_least_of_its_own_plan_and_each_family_alone() -> None:

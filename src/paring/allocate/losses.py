@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 from torch import Tensor, nn
@@ -48,10 +48,14 @@ class Yardstick:
         return summed
 
 
-def yardstick(task: Task, original: nn.Module, num_examples: int) -> Yardstick:
-    """The answers of `original` on `num_examples` of the calibration data, of every other batch or of the only one."""
+def yardstick(task: Task, original: nn.Module, num_examples: int, *, also: Batches | None = None) -> Yardstick:
+    """The answers of `original` on `num_examples` of the calibration data, of every other batch or of the only one, and
+    of `also` where that is fewer."""
     assert task.calibration is not None
-    data = tuple(first_batches(EveryOther(task.calibration, 0), num_examples))
+    held = EveryOther(task.calibration, 0)
+    with torch.random.fork_rng(devices=[]):  # `also` may be shuffled
+        torch.manual_seed(task.seed)
+        data = tuple(first_batches(held if also is None else Joined(held, also), num_examples))
     before, _ = outputs_and_targets(task, original, data)
     rest = EveryOther(task.calibration, 1)
     fitting = replace(task, calibration=rest) if next(iter(rest), None) is not None else task
@@ -67,6 +71,17 @@ class EveryOther:
 
     def __iter__(self) -> Iterator[Batch]:
         return islice(iter(self.data), self.first, None, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """The batches of `first`, then those of `second`."""
+
+    first: Batches
+    second: Batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        return chain(iter(self.first), iter(self.second))
 
 
 def first_batches(data: Batches, num_examples: int) -> Iterator[Batch]:

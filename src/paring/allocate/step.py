@@ -27,7 +27,7 @@ from paring.errors import BudgetError, NothingToDoError, SettingError, UnknownNa
 from paring.finetune import Finetune
 from paring.graph.edits.unfuse import unfuse_all
 
-MORE = 8  # times as many examples for the few whole plans as for the many options: their losses lie closer together
+MORE = 4  # times as many examples for the few whole plans as for the many options: their losses lie closer together
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ class Allocate(Pass):
     precision's are added where one is next to nothing), its bytes, and its time in `target`, where each layer shape is
     timed once a machine and `samples` exported mixes correct the sum. The knapsack is solved exactly; its bound and
     prices are told as it goes. Of the few best plans, among them those of one family alone, the real joint loss
-    decides. `speedup` and `shrink` ask for so many times less than the model's own file, `max_latency_ms` and
-    `max_bytes` for absolute figures. In `steps`, structure is cut part of the way and the tables are built anew;
+    decides, on 4 times `num_examples`, of training data where there is too little other. `speedup` and `shrink` ask for
+    so many times less than the model's own file, `max_latency_ms` and `max_bytes` for absolute figures. In `steps`,
+    structure is cut part of the way and the tables are built anew;
     `swaps` neighbours of the solution are tried on the real joint loss. `recovery` trains between structure and bits.
     `coded` counts entropy-coded bytes, with options of `sparsities`. `widths` are fractions of channels removed,
     `ranks` of numbers kept; an empty list leaves a family out.
@@ -169,7 +170,10 @@ class Allocate(Pass):
         return (yield from best_of(found, base, rulers.plans))
 
     def _rulers(self, task: Task, original: nn.Module) -> Rulers:
-        return Rulers(*(yardstick(task, original, count) for count in (self.num_examples, MORE * self.num_examples)))
+        return Rulers(
+            yardstick(task, original, self.num_examples),
+            yardstick(task, original, MORE * self.num_examples, also=task.train),
+        )
 
     def units(self, base: nn.Module, task: Task, *, width: Width) -> tuple[list[Unit], list[Declined]]:
         """What is chosen for together. Raises NothingToDoError."""
