@@ -17,8 +17,7 @@ Versions: {versions}.
 """
 
 TABLES = """Seconds are of a table of which no cache holds anything, with as many torch threads as it says, on a machine
-that did nothing else. Ten minutes are the goal. The encoder's row is from before composites of which one part loses
-next to nothing were added instead of measured. The loss is that of the first of the solver's three plans that loses
+that did nothing else. Ten minutes are the goal. The loss is that of the first of the solver's three plans that loses
 least at the model's own size, so it may lie above what the solver finds for a size (tables below)."""
 
 
@@ -85,11 +84,7 @@ def _bytes(rows: dict[str, Any]) -> str:
         figures = (f"{row['validation_loss']:.4g}", f"{row['test_loss']:.4g}", f"{row['test_drop']:+.4f}")
         by_task[task].append((row["file_bytes"], ", ".join(rest), f"{row['file_bytes']:,}", *figures))
     heads = ("what", "file bytes", "loss, validation", "loss, test", "metric drop, test")
-    parts = [
-        "## At equal bytes\n\nNo training anywhere; every loser too. Loss is the divergence from the original. "
-        "ResNet-20's joint and bits rows are from before a file's bytes were counted by precision and layer: up to "
-        "1.7 % above their limit."
-    ]
+    parts = ["## At equal bytes\n\nNo training anywhere; every loser too. Loss is the divergence from the original."]
     for task, lines in by_task.items():
         parts.append(f"### {task}\n\n{_table(heads, [line[1:] for line in sorted(lines, key=lambda line: line[0])])}")
         if any(not name.startswith("joint") for _, name, *_ in lines):
