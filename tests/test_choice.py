@@ -54,6 +54,14 @@ def test_a_metric_that_is_no_number_is_never_inside() -> None:
     assert select([broken, measured("sound", 1.0)], Budget(max_metric_drop=0.01)).name == "sound"
 
 
+def test_five_of_500_keep_a_limit_of_one_point_whatever_their_last_bits() -> None:
+    drop = 0.986 - 0.976
+    assert drop > 0.01
+    assert select([measured("five", 1.5, drop=drop)], Budget(max_metric_drop=0.01)).name == "five"
+    with pytest.raises(BudgetError):
+        select([measured("six", 1.5, drop=0.986 - 0.975)], Budget(max_metric_drop=0.01))
+
+
 def test_a_missed_budget_names_the_nearest_miss_and_what_it_breaks() -> None:
     field = [measured("near", 2.0, 1500), measured("far", 3.0, 9000)]
     with pytest.raises(BudgetError) as caught:

@@ -42,13 +42,19 @@ class SettingError(ParingError, ValueError):
     """A setting outside its range."""
 
 
+FEW = 4  # names that are all told
+
+
 class UnknownNameError(SettingError):
     """A name nobody knows; the message gives the nearest one, and `more`, where to look for the rest."""
 
     def __init__(self, kind: str, name: object, known: Iterable[str], where: str = "", more: str = "") -> None:
         known = sorted(known)
         close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known) or 'none'}."
+        names = ", ".join(known) or "none"
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {names}."
+        if close and len(known) <= FEW:
+            hint += f" Known: {names}."
         told = f"{hint} {more}" if more else hint
         super().__init__(f"{where + ': ' if where else ''}unknown {kind} {str(name)!r}; {told}")
 

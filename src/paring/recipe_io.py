@@ -36,14 +36,17 @@ def parse_recipe(text: str, where: str = "recipe", name: str = "") -> Recipe:
     except yaml.YAMLError as error:
         raise RecipeError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, Mapping) or not isinstance(data.get("passes"), list) or data.keys() - {"passes", "name"}:
-        raise RecipeError(f"{where}: a recipe is a mapping with `passes:`, a list, and optionally `name:`.")
+        got = f"the keys {', '.join(map(str, data)) or 'none'}" if isinstance(data, Mapping) else type(data).__name__
+        raise RecipeError(f"{where}: got {got}; a recipe is a mapping with `passes:`, a list, and optionally `name:`.")
     passes = []
     for position, entry in enumerate(data["passes"], start=1):
         step = f"{where}: step {position}"
         if isinstance(entry, str):
             entry = {entry: None}
         if not isinstance(entry, Mapping) or len(entry) != 1:
-            raise RecipeError(f"{step}: got {entry!r}; a step is a pass name, or a name with its settings.")
+            raise RecipeError(
+                f"{step}: got {entry!r}; a step is a pass name, or one pass name with its settings indented below it."
+            )
         ((pass_name, settings),) = entry.items()
         try:
             passes.append(build(pass_class(str(pass_name)), settings, str(pass_name)))

@@ -57,15 +57,29 @@ def run_recipes(
     budget.
     Raises: BudgetError after everything is written if none does.
     """
+    run, miss = yield from judged_run(task, recipes, folder, bench, budget, command, anew=anew)
+    if miss is not None:
+        raise miss
+    return run
+
+
+def judged_run(
+    task: Task,
+    recipes: Sequence[Recipe],
+    folder: RunFolder,
+    bench: Bench,
+    budget: Budget,
+    command: str = "",
+    *,
+    anew: bool = False,
+) -> Generator[Told, None, tuple[Run, BudgetError | None]]:
+    """As `run_recipes`; beside the Run the error of a missed budget, for who wants to show both."""
     check_recipes(task, recipes)
     baseline = yield from judged_by_file(task, BASELINE, folder, bench, None, anew=anew)
     judged = []
     for recipe in recipes:
         judged.append((yield from judged_by_file(task, recipe, folder, bench, baseline, anew=anew)))
-    run, miss = yield from concluded(task, baseline, judged, folder, budget, select, command)
-    if miss is not None:
-        raise miss
-    return run
+    return (yield from concluded(task, baseline, judged, folder, budget, select, command))
 
 
 def concluded(

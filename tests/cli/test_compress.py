@@ -57,6 +57,7 @@ def test_a_missed_budget_is_exit_code_3_with_the_nearest_miss(started: Path) -> 
     done = paring_in(started, *AGAIN, "--max-size", "1b")
     assert done.code == 3
     assert done.only_line.startswith("BudgetError: budget: the one candidate does not stay inside. Nearest is recipe")
+    assert "outside budget" in done.out and "results.json" in done.out
 
 
 def test_a_foreign_output_folder_is_refused(started: Path) -> None:
@@ -141,9 +142,10 @@ MISTAKES = [
     ("syntax.py:task", "narrow", "syntax.py: gives no task: SyntaxError"),
     ("tiny.py:good --engine onnx", "narrow", "--engine: unknown engine 'onnx'; did you mean 'onnxruntime'?"),
     ("tiny.py:good --engine torch", "narrow", "none of the engines torch runs files here"),
-    ("tiny.py:good --device gpu", "narrow", "--device: unknown device 'gpu'; did you mean 'cpu'?"),
+    ("tiny.py:good --device gpu", "narrow", "--device: unknown device 'gpu'; did you mean 'cpu'? Known: cpu, cuda."),
     ("tiny.py:good --percentile p95", "narrow", "--percentile: unknown percentile 'p95'"),
     ("tiny.py:good --max-size 3parsec", "narrow", "--max-size: got '3parsec'; the unit must be one of"),
+    ("tiny.py:good --max-latency 5", "narrow", "--max-latency: got '5'; the unit must be one of 'ms', 'us', 's'."),
     ("tiny.py:good --recipe narrow.yaml", "narrow", "two recipes are called 'narrow'; give each a name of its own"),
 ]
 

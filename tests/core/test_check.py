@@ -10,6 +10,7 @@ from torch import nn
 
 from paring import Task, batches
 from paring.core.check import check_task
+from paring.core.metric import Metric
 from paring.errors import BatchError, ForwardError, ParingError, TaskError
 from tests.nets import TASKS, image_task
 
@@ -41,7 +42,24 @@ CASES = [
     (lambda: broken(test=[({}, Y)]), BatchError, "test: the first batch: inputs is dict without a tensor"),
     (lambda: broken(validation=[(X * torch.nan, Y)]), BatchError, "validation: the first batch: inputs holds NaN"),
     (lambda: broken(validation=[(X, Y[:3])]), BatchError, "validation: 4 outputs but 3 targets"),
+    (
+        lambda: broken(validation=[(X, Y + 4)]),
+        BatchError,
+        "validation: the first batch does not suit the metric accuracy",
+    ),
+    (
+        lambda: broken(test=[(X, Y - 1)]),
+        BatchError,
+        "class numbers from -1 to -1, and outputs have 4 classes. Number them",
+    ),
+    (lambda: broken(test=[(X, torch.eye(4))]), BatchError, "test: the first batch does not suit the metric accuracy"),
+    (
+        lambda: broken(validation=[(torch.rand(4, 1, 8, 6), Y)]),
+        BatchError,
+        "(4, 1, 8, 6) and of example_inputs (2, 1, 8, 8): dimension 3 may not vary. Give Task(dynamic_dims=(0, 3))",
+    ),
     (lambda: broken(example_inputs=torch.rand(2, 3, 8, 8)), ForwardError, "fails in stem on inputs (2, 3, 8, 8)"),
+    (lambda: broken(example_inputs=torch.rand(8, 8)), ForwardError, "Give a whole batch, its rows along dimension 0"),
     (lambda: broken(output=lambda _: torch.tensor([torch.nan])), ForwardError, "answers NaN"),
     (nan_weight, TaskError, "head.weight: the weight holds NaN"),
 ]
@@ -53,6 +71,17 @@ def test_each_mistake_is_one_line(make, kind: type[ParingError], words: str) -> 
         check_task(make())
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_may_vary_and_what_a_metric_says_of_too_little_data_is_let_pass() -> None:
+    def picky(outputs: torch.Tensor, targets: torch.Tensor) -> float:
+        raise ValueError("one class only")
+
+    wide = [(torch.rand(4, 1, 8, 6), Y)]
+    check_task(broken(train=wide))
+    check_task(broken(validation=wide, dynamic_dims=(0, 3)))
+    check_task(broken(metric=Metric("auc", picky)))
+    check_task(broken(test=[(X, torch.tensor([0, 1, 2, -100]))]))  # one that is not to count
 
 
 def test_one_pass_iterators_and_non_models_are_refused_at_construction() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -142,6 +144,17 @@ def test_mlflow_loads_it(tmp_path: Path) -> None:
 def test_mistakes(tmp_path: Path, to: str, more: tuple[str, ...], words: str) -> None:
     call = deployed(tmp_path, to, *more)
     assert call.code == 2 and words in call.only_line
+
+
+def test_a_server_need_not_be_installed(tmp_path: Path) -> None:
+    """What `paring serve` alone needs is not imported."""
+    artifact(tmp_path / "small")
+    code = "import sys; sys.modules['prometheus_client'] = sys.modules['uvicorn'] = None; from paring.cli import main"
+    args = ("deploy", "small", "--to", "triton", "--out", "there")
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; main()", *args], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

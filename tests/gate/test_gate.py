@@ -128,6 +128,19 @@ def test_mistakes_in_the_budget(tmp_path: Path, limits: dict[str, Any], words: s
     assert call.code == 2 and words in call.only_line
 
 
+def test_a_budget_that_is_not_there(tmp_path: Path) -> None:
+    shipped(tmp_path / "old"), shipped(tmp_path / "new")
+    call = paring_in(tmp_path, "gate", "new", "--against", "old", "--budget", "none.yaml", *ENGINE)
+    assert call.code == 2 and "--budget none.yaml: no such file" in call.only_line
+
+
+def test_a_drop_at_its_limit_holds() -> None:
+    seen, at = Seen(1, {"p50": 1.0}, 1.0, "here"), 0.986 - 0.976
+    for drop, outcome in ((at, "holds"), (0.986 - 0.975, "broken"), (float("nan"), "broken")):
+        found = checks(Allowance(max_metric_drop=0.01), seen, seen, Against((1.0, 1.0, 1.0), drop))
+        assert [one.outcome for one in found] == [outcome]
+
+
 def test_not_a_number_holds_nothing() -> None:
     seen = Seen(1, {"p50": float("nan")}, 1.0, "here")
     found = checks(Allowance(max_latency_ms=1.0), seen, seen, Against((1.0, 1.0, 1.0)))

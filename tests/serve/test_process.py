@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import paring.cli.serve
+from paring.errors import MissingError
 from tests.serve.asking import ask, infer
 from tests.serve.models import lookup
 
@@ -94,6 +96,14 @@ def test_readiness_falls_before_the_port_closes(tmp_path: Path) -> None:
         assert ask(url, "GET", "/v2/health/live").status == 200
         assert infer(url, ASKED, "lookup").headers["connection"] == "close"
         assert child.wait(20) == 0
+
+
+@pytest.mark.parametrize("name", ["prometheus_client", "uvicorn", "httptools"])
+def test_what_is_not_installed_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = paring.cli.serve.find_spec
+    monkeypatch.setattr(paring.cli.serve, "find_spec", lambda asked: None if asked == name else real(asked))
+    with pytest.raises(MissingError, match=rf"{name} is not installed. Run: pip install 'paring\[serve\]'"):
+        paring.cli.serve.serve(["x.onnx"])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from paring.errors import CorruptFileError, EngineError, SettingError
 from paring.serve.model import open_model
-from paring.serve.repository import named_paths
+from paring.serve.names import named_paths
 from tests.serve.asking import ask, infer
 from tests.serve.models import Served, W, X, artifact, linear, lookup, serving
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,11 +45,27 @@ from paring.cli.study import study
 from paring.cli.teach import teach
 from paring.errors import SettingError
 
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(version("paring"))
+        raise typer.Exit
+
+
+def common(
+    asked: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """A trained PyTorch model, data and a budget in; a verified, smaller, faster file out."""
+
+
 app = typer.Typer(
     help="A trained PyTorch model, data and a budget in; a verified, smaller, faster file out.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    callback=common,
 )
 
 
@@ -108,7 +125,7 @@ def compress(
     from paring.core.check import check_task
     from paring.recipe_io import read_recipe
     from paring.report.results import results
-    from paring.run import check_recipes, help_along, run_recipes
+    from paring.run import check_recipes, help_along, judged_run
     from paring.store import RunFolder, open_run
 
     loaded = load_task(task)  # first, so that passes of the user's own are known
@@ -138,11 +155,13 @@ def compress(
         return
     folder = open_run(out, loaded, bench.conditions())
     command = "paring " + " ".join(sys.argv[1:])
-    run = follow(run_recipes(loaded, recipes, folder, bench, budget, command), quiet=as_json)
+    run, miss = follow(judged_run(loaded, recipes, folder, bench, budget, command), quiet=as_json)
     if as_json:
         console.print_json(json.dumps(results(run)))
     else:
         print_run(run, out)
+    if miss is not None:
+        raise miss
 
 
 @app.command()

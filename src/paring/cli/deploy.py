@@ -25,7 +25,7 @@ def deploy(
     """Writes what another server reads: a model repository, an InferenceService, an MLflow model, a Dockerfile."""
     from paring.cli.consoles import console
     from paring.deploy.artifact import empty_folder, shipment
-    from paring.serve.repository import named_paths
+    from paring.serve.names import named_paths
 
     if to not in PLACES:
         raise UnknownNameError("place", to, PLACES, "--to")

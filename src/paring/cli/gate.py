@@ -60,6 +60,10 @@ def read_allowance(path: Path, old_metric: float | None) -> Allowance:
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingError(
+            f"--budget {path}: no such file. Give a YAML mapping of limits; docs/delivery.md has one."
+        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingError(f"--budget {path}: cannot be read as YAML ({type(error).__name__}).") from None
     if not isinstance(content, dict):

@@ -28,8 +28,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 MaxDrop = Annotated[str | None, typer.Option(help="Budget: largest drop; 0.01, 0.5pt (points) or 0.5% (relative).")]
 MaxLatency = Annotated[str | None, typer.Option(help="Budget: longest call, for example 1.5ms.")]
 MinThroughput = Annotated[float | None, typer.Option(help="Budget: fewest examples per second.")]
-MaxMemory = Annotated[str | None, typer.Option(help="Budget: most memory of a fresh process, for example 300MB.")]
-MaxSize = Annotated[str | None, typer.Option(help="Budget: largest file, for example 200kB or 2MB.")]
+MaxMemory = Annotated[
+    str | None, typer.Option(help="Budget: most memory of a fresh process above an empty engine, as 300MB.")
+]
+MaxSize = Annotated[str | None, typer.Option(help="Budget: largest file, for example 200kB; a bare number is bytes.")]
 
 
 def bench_of(engines: list[str] | None, device: str, threads: int, batch_size: int) -> Bench:
@@ -88,7 +90,7 @@ def number_of(text: str, where: str, units: dict[str, float]) -> float:
     unit = cleaned[len(digits) :].strip()
     if unit not in units:
         allowed = ", ".join(repr(known) for known in units if known)
-        raise SettingError(f"{where}: got {text!r}; the unit must be one of {allowed}, or none.")
+        raise SettingError(f"{where}: got {text!r}; the unit must be one of {allowed}{', or none' * ('' in units)}.")
     try:
         return float(digits) * units[unit]
     except ValueError:

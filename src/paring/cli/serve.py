@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from paring.errors import SettingError, UnknownNameError
+from paring.errors import MissingError, SettingError, UnknownNameError
 
 if TYPE_CHECKING:
     from paring.serve.on_ray import Replicas
@@ -57,6 +58,7 @@ def serve(
     ] = "1-4",
 ) -> None:
     """Serves files by the Open Inference Protocol V2: batching, back-pressure, metrics, swap and drain."""
+    _check_installed()
     from paring.serve.app import App
     from paring.serve.canary import Canary
     from paring.serve.http import bound_socket, run_server
@@ -64,7 +66,8 @@ def serve(
     from paring.serve.limits import Limits
     from paring.serve.metrics import Metrics
     from paring.serve.model import Choice, open_model
-    from paring.serve.repository import Repository, named_paths
+    from paring.serve.names import named_paths
+    from paring.serve.repository import Repository
     from paring.serve.shadow import Shadow
 
     for value, known, option in ((log, LOGS, "--log"), (engine, ("onnxruntime", "openvino"), "--engine")):
@@ -124,3 +127,10 @@ def read_token(file: Path | None) -> str | None:
     if not token:
         raise SettingError(f"--token-file {file}: it is empty; write the token into it.")
     return token
+
+
+def _check_installed() -> None:
+    """Raises MissingError naming the first package of the extra `serve` that is not there."""
+    for name in ("prometheus_client", "uvicorn", "httptools"):
+        if find_spec(name) is None:
+            raise MissingError(f"paring serve: {name} is not installed. Run: pip install 'paring[serve]'")

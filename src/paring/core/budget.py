@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from paring.core.measurement import Measurement
+from paring.core.metric import within
 from paring.errors import SettingError
 
 
@@ -49,7 +50,7 @@ class Budget:
         broken = {
             name: got / limit for name, got, limit in pairs if limit is not None and got is not None and got > limit
         }
-        if self.max_metric_drop is not None and not drop <= self.max_metric_drop:  # NaN is no drop that fits
+        if self.max_metric_drop is not None and not within(drop, self.max_metric_drop):
             broken["max_metric_drop"] = drop / self.max_metric_drop if self.max_metric_drop > 0 else float("inf")
         wanted, rate = self.min_throughput_per_s, measured.throughput_per_s
         if wanted is not None and rate is not None and rate < wanted:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from paring.core.task import Batches, Inputs, Task, call, tensors_of
-from paring.errors import BatchError, ForwardError, TaskError
+from paring.errors import BatchError, ForwardError, ShapeError, TaskError
 
 SPLITS = ("calibration", "validation", "test", "train")
 
@@ -24,8 +24,29 @@ def check_task(task: Task) -> None:
         if data is None:
             continue
         inputs, target = check_batches(data, split)
+        if split != "train":
+            check_shapes(task, inputs, split)
         output = check_forward(task, inputs, f"the first batch of {split}")
         check_lengths(output, target, split)
+        if split in ("validation", "test"):
+            check_metric(task, output, target, split)
+
+
+def check_shapes(task: Task, inputs: Inputs, split: str) -> None:
+    """Raises BatchError where an input has another shape than the exported file will take."""
+    examples = tensors_of(task.example_inputs)
+    for name, tensor in tensors_of(inputs).items():
+        example = examples.get(name)
+        if example is None or example.ndim != tensor.ndim:
+            continue
+        for dim, (got, wanted) in enumerate(zip(tensor.shape, example.shape, strict=True)):
+            if got != wanted and dim not in task.dynamic_dims:
+                dims = ", ".join(map(str, sorted({*task.dynamic_dims, dim})))
+                raise BatchError(
+                    f"{split}: {name} of the first batch is {tuple(tensor.shape)} and of example_inputs "
+                    f"{tuple(example.shape)}: dimension {dim} may not vary. Give Task(dynamic_dims=({dims})), or "
+                    "inputs of one size."
+                )
 
 
 def check_weights(model: nn.Module) -> None:
@@ -80,7 +101,8 @@ def check_forward(task: Task, inputs: Inputs, where: str) -> Tensor:
         shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors_of(inputs).items())
         layer = entered[-1] if entered and entered[-1] else "the model itself"
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ForwardError(f"{where}: the forward fails in {layer} on {shapes}: {reason}") from error
+        hint = ". Give a whole batch, its rows along dimension 0, such as x[:1]" if where == "example_inputs" else ""
+        raise ForwardError(f"{where}: the forward fails in {layer} on {shapes}: {reason}{hint}") from error
     output = _picked(task, answer, where)
     if not torch.isfinite(output).all():
         raise ForwardError(f"{where}: the model answers NaN or infinity. Check the weights and the input scaling.")
@@ -106,3 +128,16 @@ def check_lengths(output: Tensor, target: Any, split: str) -> None:
     length = len(target) if hasattr(target, "__len__") else None
     if length != len(output):
         raise BatchError(f"{split}: {len(output)} outputs but {length} targets in the first batch; they must match.")
+
+
+def check_metric(task: Task, output: Tensor, target: Any, split: str) -> None:
+    """Raises BatchError where the metric refuses the shapes or class numbers of the first batch.
+
+    What else it raises may be for want of more batches (an AUC of one class), and is left to the whole split.
+    """
+    try:
+        task.metric.function(output, target)
+    except ShapeError as error:
+        raise BatchError(f"{split}: the first batch does not suit the metric {task.metric.name}. {error}") from error
+    except Exception:
+        return

@@ -9,6 +9,13 @@ from torch import Tensor
 
 from paring.errors import ParingError, TaskError
 
+ROUNDING = 1e-7  # how far a difference of two figures strays, where they are of single precision
+
+
+def within(drop: float, limit: float) -> bool:
+    """Whether a drop keeps its limit: 5 of 500 keep 0.01, whatever their last bits. NaN keeps none."""
+    return drop <= limit + ROUNDING
+
 
 @dataclass(frozen=True)
 class Metric:

@@ -91,6 +91,6 @@ def devices(engine: str) -> tuple[Device, ...]:
 def check_file(path: Path) -> None:
     """Raises EngineError unless there is a file, CorruptFileError if it is empty."""
     if not path.is_file():
-        raise EngineError(f"{path}: there is no such file; give the path of a .onnx file.")
+        raise EngineError(f"{path}: there is no such file; give an artifact folder or an .onnx file.")
     if path.stat().st_size == 0:
         raise CorruptFileError(f"{path}: the file is empty; export it again.")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from paring.core.metric import within
 from paring.errors import SettingError
 
 Outcome = Literal["holds", "broken", "unknown"]
@@ -95,7 +96,8 @@ def _all(allowance: Allowance, old: Seen, new: Seen, against: Against) -> Iterat
         yield _check("min_throughput_per_s", allowed, *rates, rates[1], most=False, note=f"on {new.target}")
     if (allowed := allowance.max_metric_drop) is not None:
         worst = against.drop if against.drop_interval is None else against.drop_interval[1]
-        yield _check("max_metric_drop", allowed, None, against.drop, worst, most=True, note=_drop_note(against))
+        outcome: Outcome = "unknown" if worst is None else "holds" if within(worst, allowed) else "broken"
+        yield Check("max_metric_drop", allowed, None, against.drop, outcome, _drop_note(against))
     if (allowed := allowance.min_speedup) is not None:
         ratio, low, high = against.speedup
         note = f"99 % interval {low:.3f} to {high:.3f}; its lower end counts"

@@ -16,6 +16,7 @@ from paring.core.metric import Metric
 from paring.errors import ShapeError
 
 Scores = Callable[[Tensor, Tensor], Tensor]
+IGNORED = -100  # the target that torch's cross entropy leaves out
 
 
 def _is_binary(outputs: Tensor) -> bool:
@@ -37,6 +38,12 @@ def _check_classes(outputs: Tensor, targets: Tensor) -> None:
         raise ShapeError(
             f"metric: outputs are {tuple(outputs.shape)}, targets {tuple(targets.shape)}; outputs must be "
             "(n, classes, ...) and targets (n, ...), class numbers."
+        )
+    least, most = (float(one) for one in targets.aminmax()) if targets.numel() else (0.0, 0.0)
+    if most >= outputs.shape[1] or (least < 0 and least != IGNORED):
+        raise ShapeError(
+            f"metric: targets hold class numbers from {least:g} to {most:g}, and outputs have {outputs.shape[1]} "
+            f"classes. Number them from 0 to {outputs.shape[1] - 1}."
         )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from paring.core.edit import Changed, Declined, Edit, Progress, Step
+from paring.core.metric import within
 from paring.core.recipe import Pass
 from paring.core.task import Task, outputs_and_targets
 from paring.errors import SettingError
@@ -69,7 +70,7 @@ class Iterative(Pass):
                         rest.append(step)
             if limit is not None and self.max_metric_drop is not None:
                 drop = task.metric.drop(limit, self._metric(trial, task))
-                if drop > self.max_metric_drop:
+                if not within(drop, self.max_metric_drop):
                     yield Declined(
                         self.step.name,
                         f"round {number} of {self.rounds} loses {drop:.4g}, above {self.max_metric_drop:g}",

@@ -15,6 +15,7 @@ from paring.candidates import compress_steps, rebuild
 from paring.core.budget import Budget
 from paring.core.candidate import Candidate
 from paring.core.edit import Progress, Step
+from paring.core.metric import within
 from paring.core.recipe import Pass, Recipe
 from paring.core.scratch import Scratch
 from paring.core.stream import told
@@ -157,5 +158,5 @@ class Attempt:
 
     def _refuse_if_hopeless(self, drop: float, low: float, when: str) -> None:
         limit = self.budget.max_metric_drop
-        if limit is not None and not (drop <= FAR_BEYOND * max(limit, 0.0) or low <= limit):
+        if limit is not None and not (drop <= FAR_BEYOND * max(limit, 0.0) or within(low, limit)):
             raise HopelessError(f"drop {drop:.4g} {when}, and the budget allows {limit:.4g}")

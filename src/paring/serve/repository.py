@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from paring.errors import EngineError, ParingError, RequestError, SettingError
+from paring.errors import EngineError, ParingError, RequestError
 from paring.serve.batcher import Answer, Batcher
 from paring.serve.canary import Canary, Tried
 from paring.serve.decode import InferRequest
@@ -20,8 +19,6 @@ from paring.serve.limits import Limits
 from paring.serve.metrics import Metrics
 from paring.serve.model import Choice, Model, open_model, stamp
 from paring.serve.shadow import Seen, Shadow
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(eq=False)
@@ -150,27 +147,6 @@ class Repository:
         self.journal(event, model=slot.name, version=slot.model.version, target=str(slot.model.target))
 
 
-def named_paths(texts: list[str]) -> dict[str, Path]:
-    """`["encoder=out/artifact", "out/small.onnx"]` -> name -> path; without a name that of the folder or file.
-
-    Raises: SettingError for a name the protocol's paths cannot hold, or one given twice; EngineError for no such path.
-    """
-    found: dict[str, Path] = {}
-    for text in texts:
-        name, given, path_text = text.rpartition("=")
-        path = Path(path_text)
-        if not path.exists():
-            raise EngineError(f"{path}: there is nothing there; give an artifact folder or an .onnx file.")
-        if not given:
-            name = path.resolve().stem if path.is_file() else _folder_name(path.resolve())
-        if not NAME.fullmatch(name):
-            raise SettingError(f"{text}: the name {name!r} must be letters, digits, . _ or -. Write NAME={path}.")
-        if name in found:
-            raise SettingError(f"{text}: the name {name!r} is given twice. Write NAME={path} with another name.")
-        found[name] = path
-    return found
-
-
 def as_plain(seen: Seen | Tried) -> dict[str, Any]:
     """As JSON has it: what is not a finite number becomes null."""
     return {key: _plain(value) for key, value in asdict(seen).items()}
@@ -180,11 +156,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _folder_name(path: Path) -> str:
-    """A run's artifact folder is called `artifact`; its run has the better name."""
-    return path.parent.name if path.name == "artifact" else path.name
 
 
 def _current(slot: Slot) -> Model:
