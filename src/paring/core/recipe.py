@@ -76,9 +76,13 @@ class Recipe:
             for field in sorted(step.requirements()):
                 if getattr(task, field) is None:
                     raise MissingError(
-                        f"recipe step {position}, {step.name}: needs task.{field}, and the task has none. "
+                        f"{self._where} {position}, {step.name}: needs task.{field}, and the task has none. "
                         f"Give Task({field}=...), or take the step out."
                     )
+
+    @property
+    def _where(self) -> str:
+        return f"recipe {self.name}, step" if self.name else "recipe step"
 
     def _check_order(self) -> None:
         left: dict[str, tuple[int, Pass]] = {}
@@ -87,7 +91,7 @@ class Recipe:
                 if trait in left and step.name not in left[trait][1].lets_follow:
                     earlier, maker = left[trait]
                     raise OrderError(
-                        f"recipe step {position}, {step.name}, cannot follow step {earlier}, {maker.name}: {reason}"
+                        f"{self._where} {position}, {step.name}, cannot follow step {earlier}, {maker.name}: {reason}"
                     )
             if step.clears:
                 left.clear()
