@@ -16,6 +16,7 @@ Machine: {cpu}, {cores} usable cores, {flags}.
 Versions: {versions}.
 """
 
+SAME = 1e-6  # of a loss: files of the same choice differ by the order in which sums were made
 TABLES = """Seconds are of a table of which no cache holds anything, with as many torch threads as it says, on a machine
 that did nothing else. Ten minutes are the goal. The loss is that of the first of the solver's three plans that loses
 least at the model's own size, so it may lie above what the solver finds for a size (tables below)."""
@@ -136,7 +137,7 @@ def _beaten(
         better = [
             other
             for other, its in own.items()
-            if its[cost] <= row[cost] and its["validation_loss"] < row["validation_loss"]
+            if its[cost] <= row[cost] and its["validation_loss"] < (1 - SAME) * row["validation_loss"]
         ]
         if (
             name.startswith("joint")
