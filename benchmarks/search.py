@@ -214,7 +214,7 @@ def timed_search(subject: str, minutes: float) -> Row:
     bench = Bench()
     baseline = task.metric(*outputs_and_targets(task, task.model, task.validation))
     budget = Budget(max_metric_drop=0.005 * abs(baseline))
-    folder = open_run(HOME / "results" / f"search-{subject}", task, bench.conditions())
+    folder = open_run(HOME.parent / "out" / "benchmarks" / f"search-{subject}", task, bench.conditions())
     ended = drain(search(task, folder, bench, budget, Effort(time_s=60 * minutes)))
     chosen = next((one for one in ended.run.candidates if one.name == ended.run.chosen), None)
     ort = next(one for one in ended.run.baseline.targets if str(one.target) == "onnxruntime fp32")
