@@ -46,9 +46,9 @@ def packed(encoder: Any) -> bytes:
     size = WORD_BYTES * position + STATE_BYTES
     inside = int.from_bytes(encoder.get_compressed().astype(">u4").tobytes().ljust(size, b"\0"), "big")
     start = inside - (inside - low) % (1 << 8 * STATE_BYTES)
-    left_out = size
-    while (shortest := -(-start >> 8 * left_out) << 8 * left_out) >= start + span:
-        left_out -= 1
+    shortest, left_out = start, 0
+    while left_out < size and (rounded := -(-start >> 8 * (left_out + 1)) << 8 * (left_out + 1)) < start + span:
+        shortest, left_out = rounded, left_out + 1
     return int(shortest).to_bytes(size, "big")[: size - left_out]
 
 

@@ -25,6 +25,7 @@ MAX_CLASSED = 1 << 26
 MAX_CLASSED_SYMBOLS = 256
 SMALLEST_STACKED = 1 << 16  # entries: below, decoding faster is not worth what ANS ends with; from here on, where the
 # counts start from no longer shows
+SAMPLE, MOSTLY_FULL = 1 << 15, 0.5  # entries that are tried first where more than this part is not zero
 MAX_DIGITS = 1 << 9  # entries: few numbers teach no model, and long ones are slow to divide
 CLASS_COUNTS = (4, 8, 14)
 COLUMNS_FIRST = 1
@@ -94,9 +95,26 @@ def _tried(values: Ints, dims: Sequence[int], low: int, high: int) -> Iterator[C
             yield _with_counts(symbols, low, count, zero, classes, most, SHAPED)
     if zero is not None and max(-low, high) <= LARGEST_SIZE and rows > 1 and len(values) <= MAX_SPARSE:
         matrix = values.reshape(rows, columns).astype(np.int64)
-        for stride in _strides(dims):
-            yield _with_sparse(matrix, stride, 0)
-            yield _with_sparse(np.ascontiguousarray(matrix.T), stride, COLUMNS_FIRST)
+        ways = [(stride, order) for stride in _strides(dims) for order in (0, COLUMNS_FIRST)]
+        if len(values) > SAMPLE and (values != 0).mean() > MOSTLY_FULL:
+            ways = [way for way in ways if _is_promising(_lines(matrix, way[1]), way[0])]
+        for stride, order in ways:
+            yield _with_sparse(_lines(matrix, order), stride, order)
+
+
+def _lines(matrix: np.ndarray, order: int) -> np.ndarray:
+    return np.ascontiguousarray(matrix.T) if order == COLUMNS_FIRST else matrix
+
+
+def _is_promising(lines: np.ndarray, stride: int) -> bool:
+    """Whether neighbours say more than counts of the first lines, before minutes go into all of them."""
+    some = lines[: max(1, SAMPLE // lines.shape[1])]
+    low = int(some.min())
+    symbols, count = (some - low).ravel().astype(np.int32), int(some.max()) - low + 1
+    if count < 2:
+        return True
+    counted = _with_counts(symbols, low, count, None, None, 0, COUNTS)
+    return len(_with_sparse(some, stride, 0).data) < len(counted.data)
 
 
 def _strides(dims: Sequence[int]) -> list[int]:
