@@ -153,7 +153,7 @@ def main() -> None:
     part = "times" if asked.clock else "nncodec" if asked.nncodec else "rows"
     for name, job in jobs.items():
         is_there = name in done.get(part, {}) and not asked.again and not asked.repack
-        if is_there or not all(re.search(rf"\b{re.escape(word)}\b", name) for word in asked.words):
+        if is_there or not all(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", name) for word in asked.words):
             continue
         print(time.strftime("%H:%M:%S"), name, flush=True)
         if asked.list:

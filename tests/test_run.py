@@ -180,3 +180,12 @@ def test_a_stopped_run_leaves_only_whole_candidates_and_goes_on(
         left = {path.name for path in (tmp_path / "candidates").iterdir()} - {recipe_hash(NARROW)}
     assert left == {base.name}
     assert digest(tmp_path / base / "measurement.json") == digest(finished[0] / base / "measurement.json")
+
+
+def test_a_candidate_whose_container_is_of_another_version_is_exported_and_measured_again(tmp_path: Path) -> None:
+    run_in(tmp_path / "out", (NARROW,), Budget(max_metric_drop=1.0))
+    container = tmp_path / "out" / "candidates" / recipe_hash(NARROW) / "model.paring"
+    sound = container.read_bytes()
+    container.write_bytes(sound[:6] + b"\x01" + sound[7:])
+    run_in(tmp_path / "out", (NARROW,), Budget(max_metric_drop=1.0))
+    assert container.read_bytes() == sound

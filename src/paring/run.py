@@ -10,6 +10,7 @@ from paring.artifacts.artifact import write_artifact
 from paring.artifacts.manifest import versions
 from paring.candidates import compress_steps
 from paring.choice import select
+from paring.container.file import is_current
 from paring.core.budget import Budget
 from paring.core.candidate import Candidate
 from paring.core.edit import Progress, Step
@@ -144,7 +145,7 @@ def judged_by_file(
     name, final = str(recipe), folder.candidate(recipe_hash(recipe))
     if final.is_dir():
         candidate = replace(load_candidate(final), recipe=recipe)
-        if not anew:
+        if not anew and is_current(final / "model.paring"):  # else it is exported and measured again
             return Judged(candidate, final, replace(load_measurement(final), name=name))
     else:
         candidate = yield from _compressed(task, recipe, folder)

@@ -57,6 +57,12 @@ def test_the_real_loss_decides_between_plans_that_are_near(monkeypatch: pytest.M
     assert chosen(plans, ruler, monkeypatch) is plans[1] and ruler.asked == 3
 
 
+def test_a_plan_that_answers_no_numbers_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = [found(option, 1.0) for option in OPTIONS[1:3]]
+    ruler = Ruler(dict(zip(OPTIONS[1:3], (float("inf"), 0.7), strict=True)))
+    assert chosen(plans, ruler, monkeypatch) is plans[1]
+
+
 def test_far_plans_and_more_than_a_few_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     ruler = Ruler(dict.fromkeys(OPTIONS, 1.0))
     plans = [found(OPTIONS[1], 1.0), found(OPTIONS[2], NEAR * 1.01), found(OPTIONS[1], 1.0)]
@@ -77,10 +83,12 @@ def test_families_stand_alone() -> None:
 
 
 def test_plans_are_judged_on_more_data_than_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    task, judges = image_task(), []
+    """And every plan, those of one family too, comes before the judge."""
+    task, judges, tried = image_task(), [], []
 
     def noted(plans: list[Found], model: object, ruler: Yardstick) -> Generator[Progress, None, Found]:
         judges.append(ruler)
+        tried.append(plans)
         return plans[0]
         yield
 
@@ -92,13 +100,17 @@ def test_plans_are_judged_on_more_data_than_options(monkeypatch: pytest.MonkeyPa
     assert [len(judge.before) for judge in judges] == [MORE * 32, MORE * 32, 64]  # 64 of calibration, the rest shuffled
     assert torch.equal(judges[0].before, judges[1].before)
     assert torch.equal(judges[0].before[:64], judges[2].before)
+    for plans in tried:
+        kinds = [set(one.plan.choice.values()) for one in plans]
+        assert any({option.structure for option in one} == {"dense"} and len(one) > 1 for one in kinds)
+        assert any({option.precision for option in one} == {"float"} and len(one) > 1 for one in kinds)
 
 
 def test_what_the_solver_takes_loses_least_of_its_own_plan_and_each_family_alone() -> None:
     task = image_task()
     step = Allocate(shrink=1.5, **(SMALL | {"ranks": (0.5,), "precisions": ("int8", "int4")}))
-    plan, table, whole, ruler = drain(step.plan(task.model, task))
-    limits = step.limits(whole)
+    plan, table, whole, _ = drain(step.plan(task.model, task))
+    ruler, limits = step._rulers(task, task.model).plans, step.limits(whole)
     base = folded(task.model, task.example_inputs)
 
     def loss_of(one: Plan) -> float:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+import paring.allocate.losses
 from paring.allocate.losses import divergence, kind_of, yardstick
 from paring.numerics.divergence import poisson_divergence
+from tests.nets import image_task
 from tests.runs import tiny_task
 
 
@@ -75,3 +79,39 @@ def test_options_are_fitted_on_other_data_than_they_are_measured_on() -> None:
 def test_a_single_batch_serves_for_both() -> None:
     task = replace(tiny_task(), calibration=list(tiny_task().calibration or ())[:1])
     assert yardstick(task, task.model, 64).task is task
+
+
+@pytest.mark.parametrize("kind", ["classes", "squares", *LOSSES])
+def test_answers_that_are_no_numbers_are_no_small_loss(kind: str) -> None:
+    task = replace(tiny_task(), loss=LOSSES.get(kind, F.mse_loss))
+    before = torch.linspace(-2, 2, 50)[:, None].expand(50, 3 if kind == "classes" else 1)
+    for broken in (before * torch.nan, before + torch.inf):
+        assert not np.isfinite(divergence(before, broken, kind, task))
+
+
+def test_a_model_that_answers_no_numbers_loses_everything() -> None:
+    task = image_task()
+    ruler, broken = yardstick(task, task.model, 64), copy.deepcopy(task.model)
+    with torch.no_grad():
+        next(iter(broken.parameters())).fill_(torch.nan)
+    assert ruler.loss(task.model) == 0 and ruler.loss(broken) == np.inf
+
+
+def test_training_data_is_taken_as_far_as_it_answers_alike() -> None:
+    """Its targets are not looked at, and crops of another size answer another shape."""
+    task = replace(image_task(), output=lambda answer: answer)
+    x = torch.rand(8, 1, 8, 8)
+    for also, count in (
+        ([(x, None), (x, ("soft", 1))], 16),
+        ([(x, torch.rand(8, 4)), (x[:5], torch.zeros(5))], 13),
+    ):
+        assert len(yardstick(task, task.model, 1000, also=also).before) == 64 + count
+    wide = replace(task, model=nn.Conv2d(1, 3, 1), loss=F.cross_entropy)
+    ruler = yardstick(wide, wide.model, 1000, also=[(torch.rand(4, 1, 12, 12), None), (x, None)])
+    assert ruler.before.shape == (64 + 8, 3, 8, 8) and ruler.loss(wide.model) == 0
+
+
+def test_no_more_inputs_are_held_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = image_task()
+    monkeypatch.setattr(paring.allocate.losses, "MOST_HELD", 32 * 64 * 4)  # one batch
+    assert len(yardstick(task, task.model, 1000, also=task.train).before) == 64

@@ -259,8 +259,9 @@ def test_all_families_together_lose_no_more_than_bits_alone() -> None:
     base = folded(task.model, task.example_inputs)
     every = Allocate(shrink=1.3, **(SMALL | {"precisions": ("int8", "half")}))
     bits = Allocate(shrink=1.3, **(SMALL | {"precisions": ("int8", "half"), "widths": ()}))
-    plans = [drain(step.plan(task.model, task)) for step in (every, bits)]
-    together, alone = (ruler.loss(joint(base, ruler.task, plan.choice)) for plan, _, _, ruler in plans)
+    ruler = every._rulers(task, task.model).plans
+    plans = [drain(step.plan(task.model, task))[0] for step in (every, bits)]
+    together, alone = (ruler.loss(joint(base, ruler.task, plan.choice)) for plan in plans)
     assert together <= alone
 
 

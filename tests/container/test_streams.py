@@ -145,6 +145,43 @@ def test_what_the_range_coder_says_takes_a_byte_more_than_it_must_at_most(
     assert not data.endswith(b"\0") and len(data) <= -np.log2(chances[symbols]).sum() / 8 * 1.001 + 1.1
 
 
+def test_a_long_stream_is_sealed_in_its_last_bytes() -> None:
+    """Whoever looked at all of them would take minutes here."""
+    model = constriction.stream.model.Uniform(251)
+    encoder, symbols = encoder_of(ans=False), np.random.default_rng(4).integers(0, 251, 400_000).astype(np.int32)
+    encoder.encode(symbols, model)
+    data = packed(encoder)
+    assert len(data) <= 400_000 * np.log2(251) / 8 * 1.0001 + 1.1
+    assert np.array_equal(unpacked(memoryview(data)).decode(model, len(symbols)), symbols)
+
+
+def test_mostly_full_tensors_are_tried_on_their_first_lines() -> None:
+    rng = np.random.default_rng(6)
+    noise = rng.integers(-7, 8, (256, 512)).astype(np.int32)
+    tiled = np.repeat(noise[:, ::8], 8, 1)
+    for values, model in ((noise, "counts"), (tiled, "neighbours")):
+        coded = encode(values.ravel(), values.shape)
+        assert coded is not None and coded.model.startswith(model)
+        assert np.array_equal(decode(memoryview(coded.data), values.shape), values.ravel())
+
+
+def test_many_short_lines_are_not_coded_line_by_line() -> None:
+    """A reader takes as long for a line of one number as for one of thousands."""
+    values = sparse_codes(np.random.default_rng(3), 4096, 2).astype(np.int32)[:, :1]
+    for shaped in (values, values.T):
+        coded = encode(np.ascontiguousarray(shaped).ravel(), shaped.shape)
+        assert coded is not None
+        assert np.array_equal(decode(memoryview(coded.data), shaped.shape), shaped.ravel())
+    head = bytes([SPARSE, 0]) + number(1) + number(4) + bytes([1, 1]) + bytes(14 + 7)
+    with pytest.raises(CorruptFileError, match="impossible parameters"):
+        decode(memoryview(head + b"\xff" * 40), (4096, 1))
+    encoder = encoder_of(ans=False)
+    for length in (4096, 64):
+        encode_counts(encoder, np.ones(length, np.int32), 2, None, None)
+    with pytest.raises(CorruptFileError, match="more lines than it has bytes for"):
+        decode(memoryview(head + packed(encoder)), (4096, 64))
+
+
 def test_large_tensors_lie_on_a_stack() -> None:
     drawn = np.random.default_rng(2).integers(-3, 4, (4, SMALLEST_STACKED // 4)).astype(np.int32)
     for values, kind in ((drawn, STACKED), (drawn[:, 1:], COUNTS)):

@@ -58,6 +58,13 @@ CASES = [
         BatchError,
         "(4, 1, 8, 6) and of example_inputs (2, 1, 8, 8): dimension 3 may not vary. Give Task(dynamic_dims=(0, 3))",
     ),
+    (
+        lambda: broken(calibration=[(torch.rand(4, 1, 6, 8), Y)]),
+        BatchError,
+        "calibration: inputs of the first batch is",
+    ),
+    (lambda: broken(validation=[(torch.rand(4, 1, 8, 6), Y)], dynamic_dims=()), BatchError, "Give Task(dynamic_dims=("),
+    (lambda: broken(test=[(X, [4, 0, 0, 0])]), BatchError, "test: the first batch does not suit the metric accuracy"),
     (lambda: broken(example_inputs=torch.rand(2, 3, 8, 8)), ForwardError, "fails in stem on inputs (2, 3, 8, 8)"),
     (lambda: broken(example_inputs=torch.rand(8, 8)), ForwardError, "Give a whole batch, its rows along dimension 0"),
     (lambda: broken(output=lambda _: torch.tensor([torch.nan])), ForwardError, "answers NaN"),

@@ -92,6 +92,21 @@ def test_shapes_that_do_not_fit_are_named() -> None:
             METRICS[name](LOGITS, torch.zeros(200, 2))
 
 
+@pytest.mark.parametrize("name", ["accuracy", "log_loss", "f1", "auc"])
+def test_class_numbers_beyond_the_outputs_are_refused_and_ignored_ones_do_not_count(name: str) -> None:
+    torch.manual_seed(3)
+    outputs, targets = torch.randn(6, 3, 50), torch.randint(0, 3, (6, 50))
+    for wrong in (3, -1, 255):
+        bad = targets.clone()
+        bad[0, 0] = wrong
+        bad[0, 1] = -100
+        with pytest.raises(ShapeError, match="Number them from 0 to 2; what is not to count is -100"):
+            METRICS[name].function(outputs, bad)
+    blank = targets.clone()
+    blank[:, 40:] = -100
+    assert METRICS[name](outputs, blank) == pytest.approx(METRICS[name](outputs[..., :40], targets[:, :40]))
+
+
 def test_torchmetrics_is_imported_only_when_used() -> None:
     code = (
         "import sys, torch, paring.measure.metrics as m; m.accuracy(torch.zeros(2, 3), torch.zeros(2).long())\n"

@@ -6,26 +6,29 @@ target (sigmoid, exp or the value itself) the loss has no slope, and the loss be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from paring.core.task import Batch, Batches, Task, batch_size_of, outputs_and_targets
+from paring.core.task import Batch, Batches, Task, batch_size_of, tensors_of
 
 Mean = Callable[[Tensor], Tensor]
 MEANS: dict[str, Mean] = {"logit": torch.sigmoid, "log rate": torch.exp, "value": lambda u: u}
 FLAT = 1e-4
+MOST_HELD = 1 << 28  # bytes of inputs
 
 
 @dataclass(frozen=True)
 class Yardstick:
     """What the original answers on some calibration data, and how another model's answers are held against it.
 
-    `task` calibrates with the rest, so that options fitted with it are judged on data that they have not seen.
+    `task` calibrates with the rest, so that options fitted with it are judged on data that they have not seen (whole
+    plans perhaps on some that they have: training data may hold the calibration data). Targets are not looked at.
     """
 
     task: Task
@@ -34,9 +37,10 @@ class Yardstick:
     kind: str
 
     def loss(self, model: nn.Module) -> float:
-        """Nats an example (the task's loss where answers are values)."""
-        after, _ = outputs_and_targets(self.task, model, self.data)
-        return divergence(self.before, after, self.kind, self.task)
+        """Nats an example (the task's loss where answers are values); inf where an answer is not finite."""
+        after = torch.cat(list(_answers(self.task, model, self.data)))
+        found = divergence(self.before, after, self.kind, self.task)
+        return found if math.isfinite(found) else math.inf
 
     def sampled_loss(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         """Summed loss of these answers at targets drawn from them: its gradients' outer product is the curvature."""
@@ -50,16 +54,43 @@ class Yardstick:
 
 def yardstick(task: Task, original: nn.Module, num_examples: int, *, also: Batches | None = None) -> Yardstick:
     """The answers of `original` on `num_examples` of the calibration data, of every other batch or of the only one, and
-    of `also` where that is fewer."""
+    of `also` where that is fewer: as far as answers have the shape of the first, and inputs fit MOST_HELD."""
     assert task.calibration is not None
-    held = EveryOther(task.calibration, 0)
-    with torch.random.fork_rng(devices=[]):  # `also` may be shuffled
-        torch.manual_seed(task.seed)
-        data = tuple(first_batches(held if also is None else Joined(held, also), num_examples))
-    before, _ = outputs_and_targets(task, original, data)
+    data, before = _answered(task, original, EveryOther(task.calibration, 0), num_examples)
+    missing = num_examples - sum(map(len, before))
+    if also is not None and missing > 0:
+        with torch.random.fork_rng(devices=[]):  # it may be shuffled
+            torch.manual_seed(task.seed)
+            more, answers = _answered(task, original, also, missing)
+        alike = [place for place, answer in enumerate(answers) if answer.shape[1:] == before[0].shape[1:]]
+        data, before = data + [more[place] for place in alike], before + [answers[place] for place in alike]
     rest = EveryOther(task.calibration, 1)
     fitting = replace(task, calibration=rest) if next(iter(rest), None) is not None else task
-    return Yardstick(fitting, data, before, kind_of(before, task))
+    joined = torch.cat(before)
+    return Yardstick(fitting, tuple(data), joined, kind_of(joined, task))
+
+
+def _answered(task: Task, model: nn.Module, data: Batches, num_examples: int) -> tuple[list[Batch], list[Tensor]]:
+    """The first batches of `data`, at least one, and what the model answers to each."""
+    held: list[Batch] = []
+    size = 0
+    for inputs, target in first_batches(data, num_examples):
+        size += sum(tensor.nbytes for tensor in tensors_of(inputs).values())
+        if held and size > MOST_HELD:
+            break
+        held.append((inputs, target))
+    return held, list(_answers(task, model, held))
+
+
+@torch.no_grad()
+def _answers(task: Task, model: nn.Module, data: Iterable[Batch]) -> Iterator[Tensor]:
+    was_training = model.training
+    model.eval()
+    try:
+        for inputs, _ in data:
+            yield task.predict(model, inputs)
+    finally:
+        model.train(was_training)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,17 +102,6 @@ class EveryOther:
 
     def __iter__(self) -> Iterator[Batch]:
         return islice(iter(self.data), self.first, None, 2)
-
-
-@dataclass(frozen=True, eq=False)
-class Joined:
-    """The batches of `first`, then those of `second`."""
-
-    first: Batches
-    second: Batches
-
-    def __iter__(self) -> Iterator[Batch]:
-        return chain(iter(self.first), iter(self.second))
 
 
 def first_batches(data: Batches, num_examples: int) -> Iterator[Batch]:
@@ -117,13 +137,13 @@ def divergence(before: Tensor, after: Tensor, kind: str, task: Task) -> float:
     """
     if kind == "classes":
         p, q = (functional.log_softmax(x.double().movedim(1, -1), -1) for x in (before, after))
-        return max(0.0, float((p.exp() * (p - q)).sum(-1).mean()))
+        return max(float((p.exp() * (p - q)).sum(-1).mean()), 0.0)  # NaN stays NaN
     if kind == "squares":
         spread = float(before.double().var()) if before.numel() > 1 else 0.0
         return float((before.double() - after.double()).square().mean()) / (spread or 1.0)
     target = MEANS[kind](before.double())
     with torch.no_grad():
-        return max(0.0, float(task.loss(after.double(), target) - task.loss(before.double(), target)))
+        return max(float(task.loss(after.double(), target) - task.loss(before.double(), target)), 0.0)
 
 
 def _sampled(outputs: Tensor, kind: str, generator: torch.Generator) -> Tensor:

@@ -117,7 +117,7 @@ class Measured:
         if option == DENSE:
             return 0.0
         with self._recording.playing(built, unit.layers):
-            return max(self._start, self.yardstick.loss(built)) - self._start
+            return max(self.yardstick.loss(built) - self._start, 0.0)
 
     def _rounded_in(self, built: nn.Module, unit: Unit, option: Option, *, only_sizes: bool) -> nn.Module:
         """`built`, which has the option's structure, in its precision; `only_sizes`: by the cheapest rounding."""

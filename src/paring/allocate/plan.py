@@ -32,7 +32,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Plan:
-    """One option a unit. `loss`, `ms`, `num_bytes` are foretold; `bound` and `gap` are proved for the table.
+    """One option a unit. `loss`, `ms`, `num_bytes` are foretold; `bound` and `gap` are proved for the options that it
+    was chosen from (one family's, where it is a family's plan).
 
     `loss_per_ms` and `loss_per_kb` are by how much one more unit of that budget would lower the loss, at the margin.
     `residual` is the root mean square relative error of foretold times on files left out of the fit.

@@ -52,7 +52,7 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-def common(
+def paring(
     asked: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
@@ -65,7 +65,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    callback=common,
+    callback=paring,
 )
 
 

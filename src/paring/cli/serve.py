@@ -58,7 +58,7 @@ def serve(
     ] = "1-4",
 ) -> None:
     """Serves files by the Open Inference Protocol V2: batching, back-pressure, metrics, swap and drain."""
-    _check_installed()
+    _check_installed("serve" if ray is None else "ray-serve")
     from paring.serve.app import App
     from paring.serve.canary import Canary
     from paring.serve.http import bound_socket, run_server
@@ -129,8 +129,8 @@ def read_token(file: Path | None) -> str | None:
     return token
 
 
-def _check_installed() -> None:
-    """Raises MissingError naming the first package of the extra `serve` that is not there."""
+def _check_installed(extra: str) -> None:
+    """Raises MissingError naming the first package of the extra that is not there."""
     for name in ("prometheus_client", "uvicorn", "httptools"):
         if find_spec(name) is None:
-            raise MissingError(f"paring serve: {name} is not installed. Run: pip install 'paring[serve]'")
+            raise MissingError(f"paring serve: {name} is not installed. Run: pip install 'paring[{extra}]'")

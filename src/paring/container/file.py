@@ -28,7 +28,7 @@ DIGEST_BYTES = 8
 MAX_HEAD, MAX_FACTS = 1 << 28, 1 << 12
 PLAIN_HEAD, ZIPPED_HEAD = 0, 1
 FREE_BYTES, MAX_EXPANSION = 1 << 24, 1 << 12  # a container of n bytes unpacks to at most 16 MiB + 4096 n
-FREE_HEAD, MAX_HEAD_EXPANSION = 1 << 20, 128
+FREE_HEAD, MAX_HEAD_EXPANSION = 1 << 18, 32
 SMALLEST_SECTION = 4  # bytes: length, checksum and one more
 PIECE = 1 << 20
 
@@ -102,6 +102,15 @@ def unpack(source: str | Path, target: str | Path) -> int:
         if digest.hexdigest() != expected:
             raise CorruptFileError("what it unpacks to is not what was packed")
         return written
+
+
+def is_current(path: str | Path) -> bool:
+    """Whether the container at `path`, if there is any, is of the version that this Paring reads."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(len(MAGIC) + 1) == MAGIC + bytes([VERSION])
+    except FileNotFoundError:
+        return True
 
 
 def is_container(path: str | Path) -> bool:

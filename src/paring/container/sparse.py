@@ -14,10 +14,13 @@ from paring.container.logistic import fit
 from paring.container.neighbours import NUM_FEATURES, History, Layout, code_line, decided
 from paring.container.reading import Reader, number
 from paring.container.tables import chances
+from paring.errors import CorruptFileError
 
 Array = NDArray[np.int64]
 LARGEST_SIZE = 15
 LARGEST_STRIDE = 1 << 16
+LINES_A_POSITION = 64  # a line takes a reader as long, whatever it holds: matrices of many short ones are not coded so
+FREE_LINES, LINES_A_BYTE = 64, 2  # nor more lines that hold anything than these and so many a byte
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,16 @@ def fitted(values_LP: Array, stride: int) -> Fitted:
     return Fitted(layout, tuple(weights))
 
 
+def suits(lines: int, positions: int) -> bool:
+    """Whether a matrix of this shape may be coded line by line."""
+    return lines <= LINES_A_POSITION * (1 + positions)
+
+
+def pays(kept_lines: int, num_bytes: int) -> bool:
+    """Whether so many lines that hold anything may stand in so many bytes."""
+    return kept_lines <= FREE_LINES + LINES_A_BYTE * num_bytes
+
+
 def decode_sparse(decoder: Any, reader: Reader, lines: int, positions: int) -> Array:
     """What `encode_sparse` coded, (lines, positions); `reader` stands at the parameters."""
     values = np.zeros((lines, positions), np.int64)
@@ -99,10 +112,13 @@ def decode_sparse(decoder: Any, reader: Reader, lines: int, positions: int) -> A
     if largest:
         for kind in layout.decisions:
             weights.append(np.frombuffer(reader.take(NUM_FEATURES[kind]), np.int8).astype(np.int64))
-    stream = decoder(reader.rest())
+    body = reader.rest()
+    stream = decoder(body)
     full_lines = decode_counts(stream, lines, 2, None, None).astype(bool)
     full_positions = decode_counts(stream, positions, 2, None, None).astype(bool)
     kept_lines, kept_positions = np.flatnonzero(full_lines), np.flatnonzero(full_positions)
+    if not pays(len(kept_lines), len(body)):
+        raise CorruptFileError("a stream in it promises more lines than it has bytes for")
     if not (largest and len(kept_lines) and len(kept_positions)):
         return values
     layout = Layout(len(kept_lines), len(kept_positions), stride, largest, odds)

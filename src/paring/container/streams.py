@@ -13,7 +13,7 @@ from paring.container.coders import encoder_of, packed, unpacked
 from paring.container.counts import MAX_CLASSES, Classes, Ints, decode_counts, encode_counts
 from paring.container.reading import Reader, number, product, signed
 from paring.container.shapes import NUM_BYTES, Shape, fitted_shape, priors_of
-from paring.container.sparse import LARGEST_SIZE, decode_sparse, encode_sparse
+from paring.container.sparse import LARGEST_SIZE, decode_sparse, encode_sparse, pays, suits
 from paring.errors import CorruptFileError
 
 CONSTANT, COUNTS, SPARSE, SHAPED, STACKED, DIGITS = range(6)
@@ -95,11 +95,13 @@ def _tried(values: Ints, dims: Sequence[int], low: int, high: int) -> Iterator[C
             yield _with_counts(symbols, low, count, zero, classes, most, SHAPED)
     if zero is not None and max(-low, high) <= LARGEST_SIZE and rows > 1 and len(values) <= MAX_SPARSE:
         matrix = values.reshape(rows, columns).astype(np.int64)
-        ways = [(stride, order) for stride in _strides(dims) for order in (0, COLUMNS_FIRST)]
+        orders = [order for order, shape in ((0, (rows, columns)), (COLUMNS_FIRST, (columns, rows))) if suits(*shape)]
+        ways = [(stride, order) for stride in _strides(dims) for order in orders]
         if len(values) > SAMPLE and (values != 0).mean() > MOSTLY_FULL:
             ways = [way for way in ways if _is_promising(_lines(matrix, way[1]), way[0])]
         for stride, order in ways:
-            yield _with_sparse(_lines(matrix, order), stride, order)
+            if (coded := _with_sparse(_lines(matrix, order), stride, order)) is not None:
+                yield coded
 
 
 def _lines(matrix: np.ndarray, order: int) -> np.ndarray:
@@ -114,7 +116,8 @@ def _is_promising(lines: np.ndarray, stride: int) -> bool:
     if count < 2:
         return True
     counted = _with_counts(symbols, low, count, None, None, 0, COUNTS)
-    return len(_with_sparse(some, stride, 0).data) < len(counted.data)
+    coded = _with_sparse(some, stride, 0)
+    return coded is None or len(coded.data) < len(counted.data)
 
 
 def _strides(dims: Sequence[int]) -> list[int]:
@@ -199,10 +202,13 @@ def _digit_bytes(size: int, count: int) -> int:
     return (int(count**size - 1).bit_length() + 7) // 8
 
 
-def _with_sparse(values: np.ndarray, stride: int, order: int) -> Coded:
+def _with_sparse(values: np.ndarray, stride: int, order: int) -> Coded | None:
     encoder = encoder_of(ans=False)
     head, bits = encode_sparse(encoder, values, stride)
-    return Coded(bytes([SPARSE, order]) + head + packed(encoder), MODELS[SPARSE], 8 + bits)
+    body = packed(encoder)
+    if not pays(int((values != 0).any(1).sum()), len(body)):
+        return None
+    return Coded(bytes([SPARSE, order]) + head + body, MODELS[SPARSE], 8 + bits)
 
 
 def _decode_sparse(reader: Reader, dims: Sequence[int]) -> Ints:
@@ -212,5 +218,7 @@ def _decode_sparse(reader: Reader, dims: Sequence[int]) -> Ints:
     order = reader.byte()
     if order == COLUMNS_FIRST:
         rows, columns = columns, rows
+    if not suits(rows, columns):
+        raise CorruptFileError("a stream in it has impossible parameters")
     values = decode_sparse(unpacked, reader, rows, columns)
     return (values.T if order == COLUMNS_FIRST else values).ravel().astype(np.int32)

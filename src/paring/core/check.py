@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from itertools import islice
 from typing import Any
 
@@ -41,10 +42,10 @@ def check_shapes(task: Task, inputs: Inputs, split: str) -> None:
             continue
         for dim, (got, wanted) in enumerate(zip(tensor.shape, example.shape, strict=True)):
             if got != wanted and dim not in task.dynamic_dims:
-                dims = ", ".join(map(str, sorted({*task.dynamic_dims, dim})))
+                dims = tuple(sorted({*task.dynamic_dims, dim}))
                 raise BatchError(
                     f"{split}: {name} of the first batch is {tuple(tensor.shape)} and of example_inputs "
-                    f"{tuple(example.shape)}: dimension {dim} may not vary. Give Task(dynamic_dims=({dims})), or "
+                    f"{tuple(example.shape)}: dimension {dim} may not vary. Give Task(dynamic_dims={dims}), or "
                     "inputs of one size."
                 )
 
@@ -136,7 +137,9 @@ def check_metric(task: Task, output: Tensor, target: Any, split: str) -> None:
     What else it raises may be for want of more batches (an AUC of one class), and is left to the whole split.
     """
     try:
-        task.metric.function(output, target)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they may be for want of more batches too
+            task.metric.function(output, torch.as_tensor(target))
     except ShapeError as error:
         raise BatchError(f"{split}: the first batch does not suit the metric {task.metric.name}. {error}") from error
     except Exception:

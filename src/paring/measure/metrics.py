@@ -39,12 +39,20 @@ def _check_classes(outputs: Tensor, targets: Tensor) -> None:
             f"metric: outputs are {tuple(outputs.shape)}, targets {tuple(targets.shape)}; outputs must be "
             "(n, classes, ...) and targets (n, ...), class numbers."
         )
-    least, most = (float(one) for one in targets.aminmax()) if targets.numel() else (0.0, 0.0)
-    if most >= outputs.shape[1] or (least < 0 and least != IGNORED):
+    counted = targets[targets != IGNORED]
+    if counted.numel() and not (float(counted.min()) >= 0 and float(counted.max()) < outputs.shape[1]):
         raise ShapeError(
-            f"metric: targets hold class numbers from {least:g} to {most:g}, and outputs have {outputs.shape[1]} "
-            f"classes. Number them from 0 to {outputs.shape[1] - 1}."
+            f"metric: targets hold class numbers from {counted.min():g} to {counted.max():g}, and outputs have "
+            f"{outputs.shape[1]} classes. Number them from 0 to {outputs.shape[1] - 1}; what is not to count is "
+            f"{IGNORED}."
         )
+
+
+def _counted(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Position by position, without those that are not to count: (m, classes) and (m,). Raises ShapeError."""
+    _check_classes(outputs, targets)
+    counts = targets.reshape(-1) != IGNORED
+    return outputs.movedim(1, -1).reshape(-1, outputs.shape[1])[counts], targets.reshape(-1)[counts]
 
 
 def _right(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -53,7 +61,7 @@ def _right(outputs: Tensor, targets: Tensor) -> Tensor:
         logits, wanted = _flat(outputs, targets)
         return ((logits > 0) == (wanted > 0.5)).double()
     _check_classes(outputs, targets)
-    return _per_row((outputs.argmax(1) == targets).double())
+    return _per_row((outputs.argmax(1) == targets).double(), targets != IGNORED, nothing=1.0)
 
 
 def _nll(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -62,7 +70,8 @@ def _nll(outputs: Tensor, targets: Tensor) -> Tensor:
         logits, wanted = _flat(outputs, targets)
         return functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     _check_classes(outputs, targets)
-    return _per_row(functional.cross_entropy(outputs.double(), targets.long(), reduction="none"))
+    losses = functional.cross_entropy(outputs.double(), targets.long(), reduction="none", ignore_index=IGNORED)
+    return _per_row(losses, targets != IGNORED, nothing=0.0)
 
 
 def _poisson_nll(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -77,8 +86,8 @@ def _f1(outputs: Tensor, targets: Tensor) -> float:
     if _is_binary(outputs):
         logits, wanted = _flat(outputs, targets)
         return float(binary_f1_score((logits > 0).long(), wanted.long()))
-    _check_classes(outputs, targets)
-    return float(multiclass_f1_score(outputs.argmax(1), targets.long(), outputs.shape[1], average="macro"))
+    counted, wanted = _counted(outputs, targets)
+    return float(multiclass_f1_score(counted.argmax(1), wanted.long(), outputs.shape[1], average="macro"))
 
 
 def _auc(outputs: Tensor, targets: Tensor) -> float:
@@ -92,8 +101,8 @@ def _auc(outputs: Tensor, targets: Tensor) -> float:
         # Its sigmoid step would tie large logits: ranks are what counts, so ranks are what it gets.
         ranks = torch.searchsorted(scores.sort().values, scores).double()
         return float(binary_auroc(ranks / len(ranks), wanted.long()))
-    _check_classes(outputs, targets)
-    return float(multiclass_auroc(outputs.double().softmax(1), targets.long(), outputs.shape[1], average="macro"))
+    counted, wanted = _counted(outputs, targets)
+    return float(multiclass_auroc(counted.double().softmax(1), wanted.long(), outputs.shape[1], average="macro"))
 
 
 def _root_mean_square(outputs: Tensor, targets: Tensor) -> float:
@@ -115,8 +124,10 @@ def _calibration_error(outputs: Tensor, targets: Tensor) -> float:
     return abs(calibration_ratio(outputs, targets) - 1)
 
 
-def _per_row(values: Tensor) -> Tensor:
-    return values.flatten(1).mean(1) if values.ndim > 1 else values
+def _per_row(values: Tensor, counts: Tensor, *, nothing: float) -> Tensor:
+    """The mean over a row's positions that count; `nothing` where none does, so that it makes no difference."""
+    kept, counts = (values * counts).reshape(len(values), -1).sum(1), counts.reshape(len(counts), -1).sum(1)
+    return torch.where(counts > 0, kept / counts.clamp(min=1), nothing)
 
 
 def _mean(scores: Scores) -> Callable[[Tensor, Tensor], float]:
