@@ -109,7 +109,7 @@ def _lines(matrix: np.ndarray, order: int) -> np.ndarray:
 
 
 def _is_promising(lines: np.ndarray, stride: int) -> bool:
-    """Whether neighbours say more than counts of the first lines, before minutes go into all of them."""
+    """Whether neighbours say more than counts of the first lines, before seconds go into all of them."""
     some = lines[: max(1, SAMPLE // lines.shape[1])]
     low = int(some.min())
     symbols, count = (some - low).ravel().astype(np.int32), int(some.max()) - low + 1
