@@ -101,11 +101,17 @@ def _clock(every: dict[str, Any], rows: dict[str, Any]) -> str:
     heads = ("what", "ms", "faster", "file bytes", "loss, validation", "loss, test", "metric drop, test")
     parts = [
         "## At equal latency\n\nEvery file above and those made for a speed, one call at batch 1, in turns, with 99 % "
-        "intervals. What is out of reach is not listed."
+        "intervals. What is out of reach is not listed, nor files that were made anew, with other bytes, since their "
+        "task was clocked."
     ]
     for task, row in rows.items():
         lines = []
-        for name, one in sorted(row["files"].items(), key=lambda item: item[1]["ms"]):
+        files = {
+            name: one
+            for name, one in row["files"].items()
+            if name not in known or known[name].get("file_bytes") == one["bytes"]
+        }
+        for name, one in sorted(files.items(), key=lambda item: item[1]["ms"]):
             its = known.get(name)
             losses = (
                 (f"{its['validation_loss']:.4g}", f"{its['test_loss']:.4g}", f"{its['test_drop']:+.4f}")
@@ -116,7 +122,7 @@ def _clock(every: dict[str, Any], rows: dict[str, Any]) -> str:
             lines.append(
                 (", ".join(name.split(" / ")[1:]) or name, f"{one['ms']:.4g}", ratio, f"{one['bytes']:,}", *losses)
             )
-        timed = {name: known[name] | {"ms": one["ms"]} for name, one in row["files"].items() if name in known}
+        timed = {name: known[name] | {"ms": one["ms"]} for name, one in files.items() if name in known}
         said = (
             "\n".join(_beaten(task, timed, "ms", "time", "faster"))
             or "No row beats a joint one made for a speed in both."
