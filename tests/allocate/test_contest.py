@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 
 import pytest
@@ -15,7 +15,7 @@ from paring.allocate.losses import Yardstick
 from paring.allocate.made import folded
 from paring.allocate.option import DENSE, Option, Unit
 from paring.allocate.plan import Limits, Plan, plan_of
-from paring.allocate.step import MORE, Allocate
+from paring.allocate.step import MORE, Allocate, Rulers
 from paring.allocate.table import Entry
 from paring.allocate.whole import joint
 from paring.core.edit import Progress
@@ -47,7 +47,7 @@ def found(option: Option, foretold: float) -> Found:
 
 def chosen(plans: list[Found], ruler: Ruler, monkeypatch: pytest.MonkeyPatch) -> Found:
     monkeypatch.setattr(paring.allocate.contest, "joint", lambda model, task, choice: choice)
-    best: Found = drain(best_of(plans, None, ruler))  # type: ignore[arg-type]
+    best: Found = drain(best_of(plans, None, lambda: ruler))  # type: ignore[arg-type]
     return best
 
 
@@ -86,8 +86,8 @@ def test_plans_are_judged_on_more_data_than_options(monkeypatch: pytest.MonkeyPa
     """And every plan, those of one family too, comes before the judge."""
     task, judges, tried = image_task(), [], []
 
-    def noted(plans: list[Found], model: object, ruler: Yardstick) -> Generator[Progress, None, Found]:
-        judges.append(ruler)
+    def noted(plans: list[Found], model: object, ruler_of: Callable[[], Yardstick]) -> Generator[Progress, None, Found]:
+        judges.append(ruler_of())
         tried.append(plans)
         return plans[0]
         yield
@@ -110,7 +110,7 @@ def test_what_the_solver_takes_loses_least_of_its_own_plan_and_each_family_alone
     task = image_task()
     step = Allocate(shrink=1.5, **(SMALL | {"ranks": (0.5,), "precisions": ("int8", "int4")}))
     plan, table, whole, _ = drain(step.plan(task.model, task))
-    ruler, limits = step._rulers(task, task.model).plans, step.limits(whole)
+    ruler, limits = Rulers(task, task.model, step.num_examples).plans, step.limits(whole)
     base = folded(task.model, task.example_inputs)
 
     def loss_of(one: Plan) -> float:

@@ -22,7 +22,7 @@ from paring.allocate.made import folded, made
 from paring.allocate.measured import Measured
 from paring.allocate.option import Option, Unit, precision_passes, shape_passes, structure_passes
 from paring.allocate.plan import Limits, least_of, plan_of, searched
-from paring.allocate.step import Allocate
+from paring.allocate.step import Allocate, Rulers
 from paring.allocate.table import KINDS, Entry
 from paring.allocate.whole import Whole, joint
 from paring.artifacts.onnx import write_onnx
@@ -259,7 +259,7 @@ def test_all_families_together_lose_no_more_than_bits_alone() -> None:
     base = folded(task.model, task.example_inputs)
     every = Allocate(shrink=1.3, **(SMALL | {"precisions": ("int8", "half")}))
     bits = Allocate(shrink=1.3, **(SMALL | {"precisions": ("int8", "half"), "widths": ()}))
-    ruler = every._rulers(task, task.model).plans
+    ruler = Rulers(task, task.model, every.num_examples).plans
     plans = [drain(step.plan(task.model, task))[0] for step in (every, bits)]
     together, alone = (ruler.loss(joint(base, ruler.task, plan.choice)) for plan in plans)
     assert together <= alone

@@ -43,8 +43,13 @@ def families(table: Table) -> Iterator[Table]:
         yield _only(table, lambda option, own=structure: option in (DENSE, Option(own, option.amount)))  # type: ignore[misc]
 
 
-def best_of(found: Sequence[Found], model: nn.Module, ruler: Yardstick) -> Generator[Progress, None, Found]:
-    """The one of least real joint loss among the MOST of least foretold loss that are NEAR the least."""
+def best_of(
+    found: Sequence[Found], model: nn.Module, ruler_of: Callable[[], Yardstick]
+) -> Generator[Progress, None, Found]:
+    """The one of least real joint loss among the MOST of least foretold loss that are NEAR the least.
+
+    `ruler_of` is asked only where there are several.
+    """
     different: dict[frozenset[tuple[str, Option]], Found] = {}
     for one in found:
         different.setdefault(one.by_layer(), one)
@@ -52,7 +57,7 @@ def best_of(found: Sequence[Found], model: nn.Module, ruler: Yardstick) -> Gener
     near = [one for one in ranked if one.plan.loss <= NEAR * ranked[0].plan.loss][:MOST]
     if len(near) == 1:
         return near[0]
-    losses: list[float] = []
+    ruler, losses = ruler_of(), list[float]()
     for number, one in enumerate(near):
         yield Progress(number, len(near), f"trying plans: foretold loss {one.plan.loss:.4g}")
         losses.append(ruler.loss(joint(model, ruler.task, one.plan.choice)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar, final, get_args
 
 import numpy as np
@@ -32,10 +33,21 @@ MORE = 4  # times as many examples for the few whole plans as for the many optio
 
 @dataclass(frozen=True)
 class Rulers:
-    """What losses of options, and of whole plans, are measured with."""
+    """What losses of options, and of whole plans where there are several to choose from, are measured with."""
 
-    options: Yardstick
-    plans: Yardstick
+    task: Task
+    original: nn.Module
+    num_examples: int
+
+    @cached_property
+    def options(self) -> Yardstick:
+        """Calibration data alone."""
+        return yardstick(self.task, self.original, self.num_examples)
+
+    @cached_property
+    def plans(self) -> Yardstick:
+        """MORE of them, of training data where there is too little other."""
+        return yardstick(self.task, self.original, MORE * self.num_examples, also=self.task.train)
 
 
 @final
@@ -109,7 +121,7 @@ class Allocate(Pass):
     def run(self, model: nn.Module, task: Task) -> Iterator[Step]:
         """See `Pass.run`; `Progress` tells the plan, its gap and its prices."""
         yield from unfuse_all(model)
-        rulers = self._rulers(task, copy.deepcopy(model).eval())
+        rulers = Rulers(task, copy.deepcopy(model).eval(), self.num_examples)
         first: Whole | None = None
         for number in range(1, self.steps + 1):
             base = folded(model, task.example_inputs)
@@ -134,7 +146,7 @@ class Allocate(Pass):
 
     def plan(self, model: nn.Module, task: Task) -> Generator[Progress, None, tuple[Plan, Table, Whole, Yardstick]]:
         """The plan alone, in one step, for a plain model: nothing is changed. Raises BudgetError."""
-        rulers = self._rulers(task, model)
+        rulers = Rulers(task, model, self.num_examples)
         base = folded(model, task.example_inputs)
         best = yield from self._best(base, task, rulers, None, 1.0)
         return best.plan, best.table, best.whole, rulers.options
@@ -167,13 +179,7 @@ class Allocate(Pass):
                     missed.append((least_of(part, whole).over(limits), error))
         if not found:
             raise min(missed, key=lambda miss: miss[0])[1]
-        return (yield from best_of(found, base, rulers.plans))
-
-    def _rulers(self, task: Task, original: nn.Module) -> Rulers:
-        return Rulers(
-            yardstick(task, original, self.num_examples),
-            yardstick(task, original, MORE * self.num_examples, also=task.train),
-        )
+        return (yield from best_of(found, base, lambda: rulers.plans))
 
     def units(self, base: nn.Module, task: Task, *, width: Width) -> tuple[list[Unit], list[Declined]]:
         """What is chosen for together. Raises NothingToDoError."""
