@@ -26,6 +26,7 @@ from search_page import page
 from search_tasks import SUBJECTS, resnet20
 
 from paring import Budget, Recipe, Target, Task, compress, open_run, rebuild
+from paring.allocate.interplay import Interplay
 from paring.allocate.losses import divergence, kind_of
 from paring.allocate.made import folded
 from paring.allocate.plan import Limits, plan_of
@@ -100,33 +101,40 @@ def tables(subject: str) -> Row:
         except BudgetError as error:
             rows.append({"shrink": shrink, "miss": str(error)})
             continue
-        figures = {key: getattr(plan, key) for key in ("loss", "bound", "gap", "loss_per_kb", "num_bytes")}
-        rows.append({"shrink": shrink, "solve_s": time.perf_counter() - start, **figures})
+        figures = {key: getattr(plan, key) for key in ("bound", "gap", "loss_per_kb", "num_bytes")}
+        rows.append({"shrink": shrink, "solve_s": time.perf_counter() - start, "loss": plan.summed, **figures})
     options = sum(len(entries) for entries in table.values())
     figures = {"seconds": seconds, "threads": torch.get_num_threads(), "units": len(table), "options": options}
     return figures | {"residual": whole.residual, "solves": rows}
 
 
 def foretold(subject: str) -> Row:
-    """The summed loss of random mixes (and of the solver's own) beside the joint loss, on calibration data."""
+    """The foretold loss of random mixes (and of the solver's own) beside the joint loss, on calibration data."""
     task = task_of(subject)
     table, whole, ruler, _ = scene(task, solver())
     base = folded(task.model, task.example_inputs)
-    pairs = []
+    interplay, triples = Interplay(table), []
     for mix in _mixes(table, whole):
-        joined = ruler.loss(joint(base, ruler.task, {unit: entry.option for unit, entry in mix.items()}))
-        pairs.append((sum(entry.loss for entry in mix.values()), joined))
-    told, seen = np.array(pairs).T
+        options = {unit: entry.option for unit, entry in mix.items()}
+        joined = ruler.loss(joint(base, ruler.task, options))
+        triples.append((interplay.loss(options), joined, sum(entry.loss for entry in mix.values())))
+    told, seen, summed = np.array(triples).T
     near = (seen < 0.3) & (seen > 1e-4)
-    ratios = told[near] / seen[near]
-    within = float(np.mean(np.maximum(ratios, 1 / ratios) <= 1.3)) if near.any() else None
     return {
-        "pairs": [list(pair) for pair in pairs],
-        "spearman": float(spearmanr(told, seen).statistic),
+        "triples": [list(triple) for triple in triples],
         "num_near": int(near.sum()),
-        "within_1.3": within,
-        "ratio_p10_p50_p90": [float(one) for one in np.quantile(ratios, (0.1, 0.5, 0.9))] if near.any() else None,
+        "foretold": _beside(told, seen, near),
+        "summed": _beside(summed, seen, near),
     }
+
+
+def _beside(told: Any, seen: Any, near: Any) -> dict[str, Any]:
+    ratios = told[near] / seen[near]
+    found: dict[str, Any] = {"spearman": float(spearmanr(told, seen).statistic)}
+    if near.any():
+        found["within_1.3"] = float(np.mean(np.maximum(ratios, 1 / ratios) <= 1.3))
+        found["ratio_p10_p50_p90"] = [float(one) for one in np.quantile(ratios, (0.1, 0.5, 0.9))]
+    return found
 
 
 def _mixes(table: Table, whole: Whole) -> Iterator[dict[Any, Entry]]:

@@ -175,7 +175,7 @@ def test_another_engine_and_fewer_options_measure_no_loss_again(monkeypatch: pyt
     task = image_task()
     every = Allocate(shrink=1.2, **(SMALL | {"ranks": (0.5,)}))
     _, first, _, _ = drain(every.plan(task.model, task))
-    monkeypatch.setattr(Measured, "_loss", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(Measured, "_lost", lambda *_: pytest.fail("measured again"))
     _, second, _, _ = drain(replace(every, target=Target("openvino")).plan(task.model, task))
     assert first == second
     for fewer in (replace(every, ranks=()), replace(every, widths=()), replace(every, precisions=())):
@@ -183,17 +183,17 @@ def test_another_engine_and_fewer_options_measure_no_loss_again(monkeypatch: pyt
 
 
 def test_a_table_that_was_killed_goes_on_behind_its_last_unit(monkeypatch: pytest.MonkeyPatch) -> None:
-    task, step, measure = image_task(), Allocate(shrink=1.2, **SMALL), Measured._loss
+    task, step, measure = image_task(), Allocate(shrink=1.2, **SMALL), Measured._lost
     asked: list[Unit] = []
     most = 1
 
-    def asked_for(measured: Measured, unit: Unit, option: Option, built: nn.Module) -> float:
+    def asked_for(measured: Measured, unit: Unit, option: Option, built: nn.Module) -> tuple[float, str]:
         asked.append(unit)
         if len(set(asked)) > most:
             raise KeyboardInterrupt
         return measure(measured, unit, option, built)
 
-    monkeypatch.setattr(Measured, "_loss", asked_for)
+    monkeypatch.setattr(Measured, "_lost", asked_for)
     with pytest.raises(KeyboardInterrupt):
         drain(step.plan(task.model, task))
     finished = asked[0]

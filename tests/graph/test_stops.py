@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paring.graph.capture import Sweep
+from paring.graph.capture import Sweep, input_moments
 from paring.graph.replay import alike
 from paring.graph.stops import Stops
+from paring.numerics.hessian import Moments
 from tests.graph.test_capture import Block, Encoder, data
 
 LAYERS = [f"blocks.{place}.fc{number}" for place in range(5) for number in (1, 2)]
@@ -143,3 +144,76 @@ def test_other_models_data_and_full_stores_leave_sweeps_as_they_are() -> None:
     with stops.shared():
         for _ in range(2):
             assert torch.equal(seen_in(model, batches, LAYERS)[0], seen_in(model, list(batches), LAYERS)[0])
+
+
+class Gated(nn.Module):
+    """Three layers one after another, the first through its weight alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.fc1, self.fc2 = nn.Linear(6, 6), nn.Linear(6, 12), nn.Linear(12, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.fc2(torch.relu(self.fc1(x @ self.gate.weight)))
+
+
+def moments_of(model: nn.Module, batches: list[tuple[Tensor, Tensor]], layer: str) -> tuple[Tensor, int]:
+    """Second moments of what enters the layer, and how many rows were read for them."""
+    sweep, rows = Sweep(model, batches, "test"), 0
+    add = Moments.add_
+
+    def counted(moments: Moments, x: Tensor) -> None:
+        nonlocal rows
+        rows += len(x)
+        add(moments, x)
+
+    module = model.get_submodule(layer)
+    assert isinstance(module, nn.Linear)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Moments, "add_", counted)
+        return input_moments(sweep, layer, module).second_II, rows
+
+
+@pytest.mark.parametrize(
+    ("change", "is_known"),
+    [
+        (None, True),
+        ("2.fc2.weight", True),  # the layer itself
+        ("3.fc1.weight", True),  # a later block
+        ("2.fc1.weight", False),
+        ("2.gate.weight", False),  # never called, and yet it is used
+        ("1.fc1.weight", False),
+    ],
+)
+def test_moments_of_what_enters_a_layer_are_read_once(change: str | None, is_known: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*(Gated() for _ in range(4))).eval()
+    batches = [(torch.randn(5, 6), torch.zeros(5)) for _ in range(2)]
+    trial = model if change is None else changed(model, change)
+    expected, _ = moments_of(trial, list(batches), "2.fc2")
+    with Stops(model, batches).shared():
+        assert moments_of(copy.deepcopy(model), batches, "2.fc2")[1] == 10
+        found, rows = moments_of(trial, batches, "2.fc2")
+    assert rows == (0 if is_known else 10)
+    assert torch.equal(found, expected)
+
+
+def test_a_layer_behind_the_one_asked_for_may_differ() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*(Gated() for _ in range(3))).eval()
+    batches = [(torch.randn(5, 6), torch.zeros(5))]
+    with Stops(model, batches).shared():
+        moments_of(model, batches, "1.fc1")
+        assert moments_of(changed(model, "1.fc2.weight"), batches, "1.fc1")[1] == 0
+        assert moments_of(changed(model, "1.fc1.weight"), batches, "1.fc1")[1] == 0
+        model[1].fc1.register_forward_pre_hook(lambda _m, args: (2 * args[0],))
+        assert moments_of(model, batches, "1.fc1")[1] == 5
+
+
+def test_the_latest_moments_stay_where_room_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paring.graph.stops.MOST_MOMENTS", 2 * Moments(3).num_bytes)
+    stops = Stops(nn.Identity(), [])
+    for name in "abc":
+        stops.keep_moments(name, Moments(3))
+        stops.moments("a")
+    assert [name for name in "abc" if stops.moments(name) is not None] == ["a", "c"]

@@ -31,11 +31,12 @@ class Cut:
 
 @dataclass(frozen=True)
 class Made:
-    """A unit's layers as one option. `loss` is None where the answers are not finite."""
+    """A unit's layers as one option. `loss` is None where the answers are not finite; how they move: see `moves`."""
 
     loss: float | None
     num_bytes: float
     operations: tuple[Cost, ...]
+    move: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from paring.allocate.costs import kind_of, operations, sized_inputs, stored_bytes
 from paring.allocate.facts import Cut, Facts, Made, read_facts, write_facts
 from paring.allocate.losses import Yardstick
 from paring.allocate.made import made, shaped, swapped
+from paring.allocate.moves import move_of, to_text
 from paring.allocate.option import DENSE, Option, Precision, Unit, precision_passes, structure_passes
 from paring.allocate.prior import Prior, prior_of
 from paring.clock.costs import Cost
@@ -78,17 +79,17 @@ class Measured:
         known = self._of(unit).options
         if option not in known:
             structure = Option(option.structure, option.amount)
-            loss = self._added(unit, option)
+            lost = self._added(unit, option)
             built = self._built(unit, structure)
             if option.precision != "float":
-                built = self._rounded_in(built, unit, option, only_sizes=loss is not None)
-            if loss is None:
-                loss = self._loss(unit, option, built)
+                built = self._rounded_in(built, unit, option, only_sizes=lost is not None)
+            loss, move = lost or self._lost(unit, option, built)
             ops = self.cut(unit, structure).operations
             known[option] = Made(
                 loss if np.isfinite(loss) else None,
                 stored_bytes(built, unit.layers, coded=self.coded),
                 tuple(Cost(op.chain, op.shape, kind_of(submodule(built, name))) for name, op in ops.items()),
+                move,
             )
             self.is_saved = False
         return known[option]
@@ -103,21 +104,28 @@ class Measured:
     def _of(self, unit: Unit) -> Facts:
         return self.facts.setdefault(unit, Facts())
 
-    def _added(self, unit: Unit, option: Option) -> float | None:
-        """What structure and precision lose apart, summed, where one of both loses next to nothing beside the other."""
+    def _added(self, unit: Unit, option: Option) -> tuple[float, str] | None:
+        """What structure and precision lose apart, summed, where one of both loses next to nothing beside the other,
+        and their moves."""
         if option.structure == "dense" or option.precision == "float":
             return None
         apart = Option(option.structure, option.amount), Option(precision=option.precision)
-        lost = [loss for one in apart if (loss := self.option(unit, one).loss) is not None]
+        made = [one for half in apart if (one := self.option(unit, half)).loss is not None]
+        lost = [one.loss for one in made if one.loss is not None]
         if len(lost) < len(apart) or (option.precision != "half" and min(lost) > NEXT_TO_NOTHING * max(lost)):
             return None
-        return sum(lost)
+        return sum(lost), max(made, key=lambda one: one.loss or 0.0).move
 
-    def _loss(self, unit: Unit, option: Option, built: nn.Module) -> float:
+    def _lost(self, unit: Unit, option: Option, built: nn.Module) -> tuple[float, str]:
         if option == DENSE:
-            return 0.0
+            return 0.0, ""
         with self._recording.playing(built, unit.layers):
-            return max(self.yardstick.loss(built) - self._start, 0.0)
+            after = self.yardstick.answers(built)
+        loss, moved = self.yardstick.between(self.yardstick.before, after), self.yardstick.between(self._start, after)
+        if not np.isfinite(loss):
+            return loss, ""
+        move = to_text(move_of(self._start, after, self.yardstick.kind, moved))
+        return max(loss - self.yardstick.between(self.yardstick.before, self._start), 0.0), move
 
     def _rounded_in(self, built: nn.Module, unit: Unit, option: Option, *, only_sizes: bool) -> nn.Module:
         """`built`, which has the option's structure, in its precision; `only_sizes`: by the cheapest rounding."""
@@ -166,8 +174,8 @@ class Measured:
         return Stops(self.model, data)
 
     @cached_property
-    def _start(self) -> float:
-        return self.yardstick.loss(self.model)
+    def _start(self) -> Tensor:
+        return self.yardstick.answers(self.model)
 
     @cached_property
     def _recording(self) -> Recording:

@@ -62,10 +62,11 @@ def shape_passes(choice: Choice) -> list[Pass]:
         steps.append(bare)
     for ratio, names in _by_amount(choice, "rank", lambda unit: unit.linears):
         steps.append(Svd(rank=Ratio(ratio), include=names, on_unsupported="skip"))
-    few_bits = {unit: option for unit, option in choice.items() if option.precision == "int4" and not unit.is_table}
-    if few_bits:
-        names = _named(dict.fromkeys(few_bits, "int4"), "int4")
+    few_bits = {unit: option.precision for unit, option in choice.items() if option.precision == "int4"}
+    if names := _named({unit: bits for unit, bits in few_bits.items() if not unit.is_table}, "int4"):
         steps.append(WeightOnly(num_bits=4, clip=False, include=names, on_unsupported="skip"))
+    if names := _named({unit: bits for unit, bits in few_bits.items() if unit.is_table}, "int4"):
+        steps.append(Embedding(num_bits=4, clip=False, include=names, on_unsupported="skip"))
     return [*steps, *precision_passes({unit: option for unit, option in choice.items() if unit not in few_bits})]
 
 

@@ -1,21 +1,25 @@
-"""The choice itself: solved exactly within the budget, then tried against its neighbours on the real loss."""
+"""The choice itself: solved exactly within the budget for options that know nothing of one another, improved with what
+they add to each other, then tried against its neighbours on the real loss."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
-from itertools import permutations
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
+from paring.allocate.interplay import Interplay
 from paring.allocate.losses import Yardstick
 from paring.allocate.option import Option, Unit
-from paring.allocate.table import Entry, Table
+from paring.allocate.table import Table
 from paring.allocate.whole import Whole, joint
 from paring.core.edit import Progress
 from paring.errors import BudgetError
 from paring.numerics.knapsack import solve
+
+MOST_STEPS, LEAST = 4, 1e-9  # steps a unit while a plan is improved, and what a step must gain, in parts of the loss
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Plan:
-    """One option a unit. `loss`, `ms`, `num_bytes` are foretold; `bound` and `gap` are proved for the options that it
-    was chosen from (one family's, where it is a family's plan).
+    """One option a unit. `loss` of all together, `ms` and `num_bytes` are foretold; `summed` is what the options lose
+    each alone. No choice within the budget has a sum below `bound`, and `gap` is how far `summed` lies above it, as a
+    part of `summed`: proved for the options that it was chosen from (one family's, where it is a family's plan).
 
     `loss_per_ms` and `loss_per_kb` are by how much one more unit of that budget would lower the loss, at the margin.
     `residual` is the root mean square relative error of foretold times on files left out of the fit.
@@ -41,6 +46,7 @@ class Plan:
 
     choice: Mapping[Unit, Option]
     loss: float
+    summed: float
     ms: float
     num_bytes: float
     bound: float
@@ -51,8 +57,8 @@ class Plan:
 
     def __str__(self) -> str:
         return (
-            f"foretold loss {self.loss:.4g} (bound {self.bound:.4g}, gap {self.gap:.2%}), {self.ms:.4g} ms "
-            f"(residual {self.residual:.1%}), {self.num_bytes / 1000:.4g} kB; "
+            f"foretold loss {self.loss:.4g} (apart {self.summed:.4g}, bound {self.bound:.4g}, gap {self.gap:.2%}), "
+            f"{self.ms:.4g} ms (residual {self.residual:.1%}), {self.num_bytes / 1000:.4g} kB; "
             f"price {self.loss_per_ms:.3g} a ms, {self.loss_per_kb:.3g} a kB"
         )
 
@@ -79,9 +85,11 @@ def plan_of(table: Table, whole: Whole, limits: Limits) -> Plan:
         np.array([limits.ms - whole.weights[0], limits.num_bytes - whole.overhead_bytes]),
     )
     chosen = {unit: entries[one] for (unit, entries), one in zip(table.items(), found.chosen, strict=True)}
+    choice = {unit: entry.option for unit, entry in chosen.items()}
     return Plan(
-        choice={unit: entry.option for unit, entry in chosen.items()},
-        loss=found.loss,
+        choice=choice,
+        loss=Interplay(table).loss(choice),
+        summed=found.loss,
         ms=whole.ms(list(chosen.values())),
         num_bytes=whole.num_bytes(list(chosen.values())),
         bound=found.bound,
@@ -89,6 +97,30 @@ def plan_of(table: Table, whole: Whole, limits: Limits) -> Plan:
         loss_per_ms=float(found.prices_C[0]),
         loss_per_kb=1000 * float(found.prices_C[1]),
         residual=whole.residual,
+    )
+
+
+def improved(plan: Plan, table: Table, whole: Whole, limits: Limits) -> Plan:
+    """The plan after steps of one option or two, each the one that lowers the foretold loss most, until none does."""
+    around = _Around(table, whole, limits)
+    places_U = around.interplay.places(plan.choice)
+    for _ in range(MOST_STEPS * len(table)):
+        changes_OO = around.changes(places_U)
+        lowest = int(changes_OO.argmin())
+        if changes_OO.flat[lowest] >= -LEAST * plan.loss:
+            break
+        places_U = around.after(places_U, lowest)
+    choice = around.interplay.choice(places_U)
+    entries = [around.interplay.entries[place] for place in places_U]
+    summed = sum(entry.loss for entry in entries)
+    return replace(
+        plan,
+        choice=choice,
+        loss=around.interplay.loss(choice),
+        summed=summed,
+        ms=whole.ms(entries),
+        num_bytes=whole.num_bytes(entries),
+        gap=max(0.0, summed - plan.bound) / summed if summed > 0 else 0.0,
     )
 
 
@@ -102,12 +134,12 @@ def searched(
     swaps: int,
 ) -> Generator[Progress, None, tuple[Mapping[Unit, Option], float]]:
     """The best choice among `plan` and `swaps` neighbours by the real joint loss, and that loss."""
-    choice = dict(plan.choice)
+    around, choice = _Around(table, whole, limits), dict(plan.choice)
     best = yardstick.loss(joint(model, yardstick.task, choice))
     tried: set[tuple[Option, ...]] = {tuple(choice.values())}
     for trial in range(swaps):
         yield Progress(trial, swaps, f"local search: joint loss {best:.4g}, foretold {plan.loss:.4g}")
-        other = _neighbour(choice, table, whole, limits, tried)
+        other = around.neighbour(choice, tried)
         if other is None:
             break
         tried.add(tuple(other.values()))
@@ -117,25 +149,39 @@ def searched(
     return choice, best
 
 
-def _neighbour(
-    choice: Mapping[Unit, Option], table: Table, whole: Whole, limits: Limits, tried: set[tuple[Option, ...]]
-) -> dict[Unit, Option] | None:
-    """The untried choice of least foretold loss in which one unit differs, or one gains and another gives."""
-    now = {unit: next(one for one in entries if one.option == choice[unit]) for unit, entries in table.items()}
-    moves = [(unit, entry) for unit, entries in table.items() for entry in entries if entry is not now[unit]]
-    steps = [[move] for move in moves]
-    steps += [[one, two] for one, two in permutations(moves, 2) if _trade(now, one, two)]
-    found: tuple[float, dict[Unit, Option]] | None = None
-    for step in steps:
-        mixed = now | dict(step)
-        options = {unit: entry.option for unit, entry in mixed.items()}
-        entries = list(mixed.values())
-        fits = whole.ms(entries) <= limits.ms and whole.num_bytes(entries) <= limits.num_bytes
-        loss = sum(entry.loss for entry in entries)
-        if fits and tuple(options.values()) not in tried and (found is None or loss < found[0]):
-            found = loss, options
-    return None if found is None else found[1]
+class _Around:
+    """Choices within the limits in which one unit differs from another choice, or two."""
 
+    def __init__(self, table: Table, whole: Whole, limits: Limits) -> None:
+        self.interplay = Interplay(table)
+        entries = self.interplay.entries
+        self._costs = [np.array([part(entry) for entry in entries]) for part in (whole.part_ms, whole.part_bytes)]
+        self._room = [limits.ms - whole.weights[0], limits.num_bytes - whole.overhead_bytes]
 
-def _trade(now: Mapping[Unit, Entry], one: tuple[Unit, Entry], two: tuple[Unit, Entry]) -> bool:
-    return one[0] != two[0] and one[1].loss < now[one[0]].loss and two[1].loss > now[two[0]].loss
+    def changes(self, places_U: NDArray[np.intp]) -> NDArray[np.float64]:
+        """See `Interplay.changes`; inf where a step leaves the limits."""
+        changes_OO = self.interplay.changes(places_U)
+        now_O = places_U[self.interplay.unit_O]
+        for costs_O, room in zip(self._costs, self._room, strict=True):
+            added_O = costs_O - costs_O[now_O]
+            changes_OO[added_O[:, None] + added_O[None, :] > room - costs_O[places_U].sum()] = np.inf
+        return changes_OO
+
+    def after(self, places_U: NDArray[np.intp], step: int) -> NDArray[np.intp]:
+        """The choice after a step, which is a place among the flattened changes."""
+        moved_U = places_U.copy()
+        for option in divmod(step, len(self.interplay.entries)):
+            moved_U[self.interplay.unit_O[option]] = option
+        return moved_U
+
+    def neighbour(self, choice: Mapping[Unit, Option], tried: set[tuple[Option, ...]]) -> dict[Unit, Option] | None:
+        """The untried choice of least foretold loss that is a step away."""
+        places_U = self.interplay.places(choice)
+        changes_OO = self.changes(places_U)
+        for step in np.argsort(changes_OO, axis=None):
+            if np.isinf(changes_OO.flat[step]):
+                break
+            other = dict(self.interplay.choice(self.after(places_U, int(step))))
+            if tuple(other.values()) not in tried:
+                return other
+        return None

@@ -15,7 +15,7 @@ from paring.allocate.contest import Found, best_of, families
 from paring.allocate.losses import Yardstick, yardstick
 from paring.allocate.made import folded
 from paring.allocate.option import DENSE, Precision, Unit, precision_passes, structure_passes
-from paring.allocate.plan import Limits, Plan, least_of, plan_of, searched
+from paring.allocate.plan import Limits, Plan, improved, least_of, plan_of, searched
 from paring.allocate.scene import measured_of, scene_of
 from paring.allocate.table import Menu, Table
 from paring.allocate.units import WIDTHS, Width, units_of
@@ -59,14 +59,15 @@ class Allocate(Pass):
     unit a table of options is built by the closed forms of the passes: what each loses alone (KL of the answers on
     `num_examples` of calibration data; the task's loss where answers are rates or values; a structure's and a
     precision's are added where one is next to nothing), its bytes, and its time in `target`, where each layer shape is
-    timed once a machine and `samples` exported mixes correct the sum. The knapsack is solved exactly; its bound and
-    prices are told as it goes. Of the few best plans, among them those of one family alone, the real joint loss
-    decides, on 4 times `num_examples`, of training data where there is too little other. `speedup` and `shrink` ask for
-    so many times less than the model's own file, `max_latency_ms` and `max_bytes` for absolute figures. In `steps`,
-    structure is cut part of the way and the tables are built anew;
-    `swaps` neighbours of the solution are tried on the real joint loss. `recovery` trains between structure and bits.
-    `coded` counts entropy-coded bytes, with options of `sparsities`. `widths` are fractions of channels removed,
-    `ranks` of numbers kept; an empty list leaves a family out.
+    timed once a machine and `samples` exported mixes correct the sum. The knapsack of summed losses is solved exactly;
+    its bound and prices are told as it goes. What options add to one another's losses, known from how each moves the
+    answers, improves on it by steps of two layers at a time. Of the few best plans, among them those of one family
+    alone, the real joint loss decides, on 4 times `num_examples`, of training data where there is too little other.
+    `speedup` and `shrink` ask for so many times less than the model's own file, `max_latency_ms` and `max_bytes` for
+    absolute figures. In `steps`, structure is cut part of the way and the tables are built anew; `swaps` neighbours of
+    the solution are tried on the real joint loss. `recovery` trains between structure and bits. `coded` counts
+    entropy-coded bytes, with options of `sparsities`. `widths` are fractions of channels removed, `ranks` of numbers
+    kept; an empty list leaves a family out.
     Raises: BudgetError if the options do not reach the budget.
     Reference: Frantar & Alistarh 2022 (SPDY), arXiv:2201.13096; Kurtic et al. 2023 (ZipLM), arXiv:2302.04089.
     """
@@ -155,7 +156,7 @@ class Allocate(Pass):
         self, base: nn.Module, task: Task, rulers: Rulers, first: Whole | None, share: float
     ) -> Generator[Progress, None, Found]:
         """The best of three plans (see `units_of`), channel groups cut apart, all that touch cut alike, or none cut,
-        and of those of one family alone.
+        of those of one family alone, and of what improves on any of them.
 
         The fewer layers are chosen for together, the freer are their bits. Raises BudgetError if no plan
         fits, that of the plan which comes nearest.
@@ -174,9 +175,11 @@ class Allocate(Pass):
             limits = self.limits(first or whole, share)
             for part in (table, *families(table)):
                 try:
-                    found.append(Found(plan_of(part, whole, limits), table, whole, limits))
+                    plan = plan_of(part, whole, limits)
                 except BudgetError as error:
                     missed.append((least_of(part, whole).over(limits), error))
+                    continue
+                found += [Found(one, table, whole, limits) for one in (plan, improved(plan, table, whole, limits))]
         if not found:
             raise min(missed, key=lambda miss: miss[0])[1]
         return (yield from best_of(found, base, lambda: rulers.plans))

@@ -47,13 +47,15 @@ class Menu:
 
 @dataclass(frozen=True)
 class Entry:
-    """One option of one unit. `ms` and `num_layers` by kind of multiplication, before any correction."""
+    """One option of one unit. `ms` and `num_layers` by kind of multiplication, before any correction; `move` is that
+    of the answers (see `moves`), empty where nothing moves."""
 
     option: Option
     loss: float
     num_bytes: float
     ms: Mapping[str, float]
     num_layers: Mapping[str, int]
+    move: str = ""
 
 
 Table = dict[Unit, list[Entry]]
@@ -83,7 +85,7 @@ def _entries(unit: Unit, menu: Menu, measured: Measured) -> Iterable[Entry]:
         option = Option(structure.structure, structure.amount, precision)
         made = measured.option(unit, option)
         if made.loss is not None:
-            yield Entry(option, made.loss, made.num_bytes, *_times(made.operations, menu.target))
+            yield Entry(option, made.loss, made.num_bytes, *_times(made.operations, menu.target), made.move)
 
 
 def _times(operations: Sequence[Cost], target: Target) -> tuple[dict[str, float], dict[str, int]]:

@@ -18,7 +18,7 @@ from paring.core.task import Batches, call
 from paring.errors import BatchError, ForwardError, LayerError
 from paring.graph.blocks import find_blocks, first_tensor
 from paring.graph.sites import submodule
-from paring.graph.stops import Arguments, known_stops
+from paring.graph.stops import Arguments, Stops, known_stops
 from paring.numerics.hessian import Moments
 
 _HERE = object()  # where the stream goes among the arguments of a block
@@ -79,6 +79,22 @@ class Sweep:
             )
             for batch_inputs, _ in self._data:
                 self._run(batch_inputs)
+
+    def as_in_stops(self, layer: str) -> Stops | None:
+        """The stops that this sweep shares, where what enters `layer` here enters it in their model too."""
+        block = self._blocks.index_of(layer) if self._blocks is not None else None
+        if self._stops is None or block is None or self._calls.get(layer) != 1:
+            return None
+        if submodule(self._model, layer)._forward_pre_hooks:  # they may change what enters
+            return None
+        with torch.no_grad(), ExitStack() as stack:
+            stack.callback(self._model.train, self._model.training)
+            self._model.eval()
+            if not self._go_to(block) or not self._is_shared:
+                return None
+        reached = list(self._calls)
+        later = frozenset(reached[reached.index(layer) + 1 :])
+        return self._stops if self._stops.same_until(self._model, block, layer, later) else None
 
     def _ends_inside(self, block: int, through: str | None) -> bool:
         assert self._blocks is not None
@@ -261,8 +277,13 @@ def unfolded(layer: nn.Module, x: Tensor) -> Iterator[Tensor]:
 def input_moments(sweep: Sweep, layer: str, module: nn.Linear | nn.Conv2d) -> Moments:
     """Second moment of a layer's inputs over the calibration data (im2col for a convolution), float64.
 
+    Stops that are shared keep it for the next sweep to which the same enters the layer: not to be changed.
     Raises: ForwardError naming the layer if its input holds NaN or infinity.
     """
+    stops, view = sweep.as_in_stops(layer), (layer, *_view_of(module))
+    known = stops.moments(view) if stops is not None else None
+    if known is not None:
+        return known
     moments = Moments(module.weight[0].numel())
 
     def add(x: Tensor) -> None:
@@ -270,4 +291,13 @@ def input_moments(sweep: Sweep, layer: str, module: nn.Linear | nn.Conv2d) -> Mo
             moments.add_(rows)
 
     sweep.inputs(layer, add)
+    if stops is not None:
+        stops.keep_moments(view, moments)
     return moments
+
+
+def _view_of(layer: nn.Linear | nn.Conv2d) -> tuple[object, ...]:
+    """What `unfolded` depends on besides the input."""
+    if isinstance(layer, nn.Linear):
+        return (layer.in_features,)
+    return layer.in_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.padding_mode

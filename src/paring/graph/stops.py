@@ -1,11 +1,12 @@
 """Stops: what enters each block of a model on every batch of one data set, for sweeps over copies of that model.
+Second moments of what enters its layers are kept too.
 
 A solver tries hundreds of changes of one layer each. What lies before the layer computes the same every time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -15,10 +16,12 @@ from torch import Tensor, nn
 from paring.core.task import Batches
 from paring.graph.blocks import first_tensor
 from paring.graph.replay import alike
+from paring.numerics.hessian import Moments
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 MOST_BYTES = 2**29  # of streams kept
+MOST_MOMENTS = 2**28  # bytes of second moments kept, the latest
 
 
 class Stops:
@@ -33,6 +36,7 @@ class Stops:
         self._inputs: dict[int, list[Arguments]] = {}
         self._num_bytes = 0
         self._names: tuple[str, ...] = ()
+        self._moments: dict[object, Moments] = {}
         self.extras: list[list[Arguments]] = []  # of each batch, what each block takes besides the stream
 
     @contextmanager
@@ -74,6 +78,26 @@ class Stops:
         if block not in self._inputs and self._num_bytes + size <= MOST_BYTES:
             self._inputs[block] = list(inputs)
             self._num_bytes += size
+
+    def moments(self, layer: object) -> Moments | None:
+        """Of what enters `layer` of this model, whatever a caller calls it by."""
+        found = self._moments.pop(layer, None)
+        if found is not None:
+            self._moments[layer] = found  # the latest
+        return found
+
+    def keep_moments(self, layer: object, found: Moments) -> None:
+        """Keeps them, and forgets the ones asked for longest ago where there is no more room."""
+        self._moments[layer] = found
+        while sum(one.num_bytes for one in self._moments.values()) > MOST_MOMENTS:
+            del self._moments[next(iter(self._moments))]
+
+    def same_until(self, model: nn.Module, block: int, layer: str, later: Container[str]) -> bool:
+        """Whether a block of `model` is as this one's but for `layer`, what is in it, and the modules named `later`."""
+        name = self._names[block]
+        own, its = (dict(one.get_submodule(name).named_modules(prefix=name)) for one in (self._model, model))
+        before = (part for part in own if not f"{part}.".startswith(f"{layer}.") and part not in later)
+        return all(alike(own[part], its.get(part)) for part in before)
 
     def same_block(self, model: nn.Module, block: int) -> bool:
         """Whether a block of `model` is as this one's."""

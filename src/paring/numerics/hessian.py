@@ -36,6 +36,11 @@ class Moments:
         self.count += len(X_NI)
 
     @property
+    def num_bytes(self) -> int:
+        """What they take in memory."""
+        return self._total_I.nbytes + self._products_II.nbytes
+
+    @property
     def mean_I(self) -> Tensor:
         """`E[x]`, (in,)."""
         return self._total_I / max(self.count, 1)

@@ -23,8 +23,9 @@ from paring.numerics.grid import choose_grid
 class Embedding(Pass):
     """Embedding tables in 8 or 4 bits, one scale a row; integers are gathered first and scaled after.
 
-    At 4 bits each row's scale is the one of least squared error, and two numbers share a byte. An EmbeddingBag over
-    bags of equal length becomes a gather and a reduction. Tables tied to an output layer are declined.
+    At 4 bits each row's scale is the one of least squared error (with `clip`, else the one that clips nothing), and two
+    numbers share a byte. An EmbeddingBag over bags of equal length becomes a gather and a reduction. Tables tied to an
+    output layer are declined.
     Reference: Guan et al. 2019, arXiv:1911.02079.
     """
 
@@ -36,6 +37,7 @@ class Embedding(Pass):
     }
 
     num_bits: int = 8
+    clip: bool = True
 
     def __post_init__(self) -> None:
         if self.num_bits not in (4, 8) or isinstance(self.num_bits, bool):
@@ -50,7 +52,7 @@ class Embedding(Pass):
             assert isinstance(table, nn.Embedding | nn.EmbeddingBag)
             W_VD = table.weight.detach()
             try:
-                grid = choose_grid(W_VD, self.num_bits, clip=self.num_bits == 4)
+                grid = choose_grid(W_VD, self.num_bits, clip=self.clip and self.num_bits == 4)
             except LayerError as error:
                 raise LayerError(f"{self.name}: {name}: {error}. Load a sound checkpoint.") from error
             yield QuantizeEmbedding(name, self.num_bits)
