@@ -25,9 +25,11 @@ def page(said: dict[str, Any]) -> str:
     body = study_markdown(Page(said["title"], said["about"], said["rows"], said["claims"], said["command"], sheets))
     machine, versions, threads = said["machine"], said["versions"], said.get("threads", 1)
     cores = "one thread" if threads == 1 else f"{threads} threads to train, one to be timed"
+    took = said.get("minutes")
+    lasted = "" if took is None else f", in {took:.0f} minutes from an empty folder, its teachers cached"
     foot = (
         f"Made by `python benchmarks/studies.py {said['task']}` at commit {said['commit']} on {machine['cpu']}, "
-        f"{cores}; {', '.join(f'{name} {version}' for name, version in versions.items())}. "
+        f"{cores}{lasted}; {', '.join(f'{name} {version}' for name, version in versions.items())}. "
         f"{QUIET if said['quiet'] else SHARED} All figures: `results/{said['task']}.json`.\n"
     )
     return f"{body}\n{foot}"
