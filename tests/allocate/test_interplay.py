@@ -109,7 +109,7 @@ def test_changes_are_those_of_the_losses() -> None:
     now = interplay.loss(interplay.choice(places))
     changes = interplay.changes(places)
     for one, other in product(range(16), repeat=2):
-        if one // 4 == other // 4:
+        if one // 4 == other // 4 and one != other:
             assert np.isinf(changes[one, other])
             continue
         after = places.copy()
@@ -122,7 +122,7 @@ def test_an_improved_plan_keeps_its_limits_and_loses_no_more(seed: int) -> None:
     table, whole = moved(seed=seed)
     limits = Limits(ms=3.0, num_bytes=2500)
     plan = plan_of(table, whole, limits)
-    better = improved(plan, table, whole, limits)
+    better = improved(plan, plan.choice, table, whole, limits)
     assert better.loss <= plan.loss and better.ms <= limits.ms and better.num_bytes <= limits.num_bytes
     assert better.bound == plan.bound <= plan.summed <= better.summed
     assert better.gap == pytest.approx((better.summed - better.bound) / better.summed)
@@ -148,8 +148,25 @@ def test_two_that_cancel_are_taken_together() -> None:
         ]
     limits = Limits(num_bytes=1200)
     plan = plan_of(table, whole, limits)
-    better = improved(plan, table, whole, limits)
+    better = improved(plan, plan.choice, table, whole, limits)
     assert set(plan.choice.values()) == {Option("width", 0.5)}
     assert plan.loss == pytest.approx(0.016 + HELD * 0.016)  # twice as far is four times the loss
     assert set(better.choice.values()) == {Option(precision="int8")}
     assert better.loss == pytest.approx(0.020) == better.summed  # (0.1, 0.1) and (-0.1, 0.1)
+
+
+def test_another_start_may_lead_further_and_is_held_to_the_same_bound() -> None:
+    table, whole = moved(seed=3)
+    limits = Limits(num_bytes=2500)
+    plan = plan_of(table, whole, limits)
+    smallest = {unit: entries[-1].option for unit, entries in table.items()}
+    other = improved(plan, smallest, table, whole, limits)
+    assert other.loss < Interplay(table).loss(smallest) and other.num_bytes <= 2500
+    assert (other.bound, other.loss_per_kb) == (plan.bound, plan.loss_per_kb)
+
+
+def test_a_table_of_one_unit_has_neighbours() -> None:
+    table, _ = planted(1)
+    [entries] = table.values()
+    changes = Interplay(table).changes(np.array([1]))
+    assert np.diag(changes) == pytest.approx([entry.loss - entries[1].loss for entry in entries])

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from paring.container.classes import find_classes
 from paring.container.coders import encoder_of, packed, unpacked
 from paring.container.counts import Counts, chunks, decode_counts, encode_counts
-from paring.container.forms import pack_payload, unpack_payload
+from paring.container.forms import SAMPLE_BYTES, pack_payload, unpack_payload
 from paring.container.reading import Reader, number, signed
 from paring.container.shapes import fitted_shape, priors_of
 from paring.container.streams import COUNTS, DIGITS, SHAPED, SMALLEST_STACKED, SPARSE, STACKED, decode, encode
@@ -165,6 +165,27 @@ def test_mostly_full_tensors_are_tried_on_their_first_lines() -> None:
         assert np.array_equal(decode(memoryview(coded.data), values.shape), values.ravel())
 
 
+def test_the_mask_of_many_floats_is_modelled_only_where_that_says_much_more() -> None:
+    rng = np.random.default_rng(7)
+    floats = rng.standard_normal((256, 256)).astype("<f4")
+    by_row, scattered = rng.random((256, 1)) < 0.5, rng.random((256, 256)) < 0.5
+    for mask, model in ((np.broadcast_to(by_row, floats.shape), "neighbours"), (scattered, "counts")):
+        payload = np.where(mask, floats, np.float32(0)).tobytes()
+        packed = pack_payload(payload, floats.shape, 1)
+        assert packed.how.startswith(f"mask by {model}")
+        assert unpack_payload(memoryview(packed.data), len(payload), floats.shape, 1) == payload
+
+
+def test_of_a_large_payload_the_first_bytes_say_how_it_zips() -> None:
+    rng = np.random.default_rng(8)
+    floats = rng.standard_normal(4 * SAMPLE_BYTES // 4).astype("<f4").tobytes()
+    words = np.tile(rng.integers(0, 1 << 32, 6000, np.uint32), 4 * SAMPLE_BYTES // 24000 + 1).tobytes()
+    for payload, how in ((floats, "zstd of byte planes"), (words, "zstd")):
+        packed = pack_payload(payload, (len(payload) // 4,), 1)
+        assert packed.how == how and len(packed.data) < len(payload)
+        assert unpack_payload(memoryview(packed.data), len(payload), (len(payload) // 4,), 1) == payload
+
+
 def test_many_short_lines_are_not_coded_line_by_line() -> None:
     """A reader takes as long for a line of one number as for one of thousands."""
     values = sparse_codes(np.random.default_rng(3), 4096, 2).astype(np.int32)[:, :1]
@@ -192,7 +213,7 @@ def test_large_tensors_lie_on_a_stack() -> None:
 
 def test_every_model_alone_gives_the_numbers_back() -> None:
     values = sparse_codes(np.random.default_rng(0), 40, 64).astype(np.int32).reshape(40, 16, 2, 2)
-    tried = list(all_streams(values.ravel(), values.shape, int(values.min()), int(values.max())))
+    tried = list(all_streams(values.ravel(), values.shape, int(values.min()), int(values.max()), 1.0))
     assert {coded.model for coded in tried} > {"counts", "counts from a shape", "neighbours"} and len(tried) >= 12
     for coded in tried:
         assert np.array_equal(decode(memoryview(coded.data), values.shape), values.ravel()), coded.model

@@ -53,13 +53,14 @@ class Interplay:
 
     def changes(self, places_U: NDArray[np.intp]) -> Floats:
         """(O, O): by how much the loss changes with one option of one unit and another of another in place of those
-        that stand at `places_U`; inf for two of one unit. A pair with what is chosen already is a step of one."""
+        that stand at `places_U`; inf for two of one unit. On the diagonal, with that option alone."""
         now_O = places_U[self.unit_O]
         own_O = self._own_O + self._products_OO[:, places_U].sum(1) - self._products_OO[np.arange(len(now_O)), now_O]
         alone_O = own_O - own_O[now_O]
         new_OO = self._products_OO - self._products_OO[now_O]
         changes_OO: Floats = alone_O[:, None] + alone_O[None, :] + new_OO - new_OO[:, now_O]
         changes_OO[self.unit_O[:, None] == self.unit_O[None, :]] = np.inf
+        np.fill_diagonal(changes_OO, alone_O)
         return changes_OO
 
 

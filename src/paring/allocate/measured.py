@@ -122,7 +122,7 @@ class Measured:
         with self._recording.playing(built, unit.layers):
             after = self.yardstick.answers(built)
         loss, moved = self.yardstick.between(self.yardstick.before, after), self.yardstick.between(self._start, after)
-        if not np.isfinite(loss):
+        if not np.isfinite((loss, moved)).all():
             return loss, ""
         move = to_text(move_of(self._start, after, self.yardstick.kind, moved))
         return max(loss - self.yardstick.between(self.yardstick.before, self._start), 0.0), move

@@ -100,10 +100,13 @@ def plan_of(table: Table, whole: Whole, limits: Limits) -> Plan:
     )
 
 
-def improved(plan: Plan, table: Table, whole: Whole, limits: Limits) -> Plan:
-    """The plan after steps of one option or two, each the one that lowers the foretold loss most, until none does."""
+def improved(plan: Plan, start: Mapping[Unit, Option], table: Table, whole: Whole, limits: Limits) -> Plan:
+    """`start` after steps of one option or two, each the one that lowers the foretold loss most, until none does.
+
+    `plan` is the solver's for the whole table: its bound and its prices hold for any choice.
+    """
     around = _Around(table, whole, limits)
-    places_U = around.interplay.places(plan.choice)
+    places_U = around.interplay.places(start)
     for _ in range(MOST_STEPS * len(table)):
         changes_OO = around.changes(places_U)
         lowest = int(changes_OO.argmin())
@@ -164,7 +167,9 @@ class _Around:
         now_O = places_U[self.interplay.unit_O]
         for costs_O, room in zip(self._costs, self._room, strict=True):
             added_O = costs_O - costs_O[now_O]
-            changes_OO[added_O[:, None] + added_O[None, :] > room - costs_O[places_U].sum()] = np.inf
+            added_OO = added_O[:, None] + added_O[None, :]
+            np.fill_diagonal(added_OO, added_O)
+            changes_OO[added_OO > room - costs_O[places_U].sum()] = np.inf
         return changes_OO
 
     def after(self, places_U: NDArray[np.intp], step: int) -> NDArray[np.intp]:

@@ -173,13 +173,14 @@ class Allocate(Pass):
             tabled.add(tuple(units))
             table, whole = yield from scene_of(units, self.menu(), measured, samples=self.samples, whole=whole)
             limits = self.limits(first or whole, share)
+            plans: list[Plan] = []
             for part in (table, *families(table)):
                 try:
-                    plan = plan_of(part, whole, limits)
+                    plans.append(plan_of(part, whole, limits))
                 except BudgetError as error:
                     missed.append((least_of(part, whole).over(limits), error))
-                    continue
-                found += [Found(one, table, whole, limits) for one in (plan, improved(plan, table, whole, limits))]
+            plans += [improved(plans[0], plan.choice, table, whole, limits) for plan in plans]
+            found += [Found(plan, table, whole, limits) for plan in plans]
         if not found:
             raise min(missed, key=lambda miss: miss[0])[1]
         return (yield from best_of(found, base, lambda: rulers.plans))

@@ -22,7 +22,9 @@ TYPES = {1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 9: 
          13: "<u8", 16: "<u2"}  # fmt: skip
 UINT4, INT4 = 21, 22
 SAMPLE = 1 << 16
+SAMPLE_BYTES = 1 << 18  # of a payload four times as large or larger, that say whether its planes zip better
 WORTH_MASKING = 0.2
+WORTH_MODELLING = 0.9  # of a mask by counts: it is little beside the floats that it leaves
 WORTH_SHIFTING = 8  # bits that are zero in every number
 FEW = 64
 
@@ -92,11 +94,28 @@ def numbers_of(payload: memoryview | bytes, dims: Sequence[int], data_type: int)
 
 def _plain(raw: Bytes, data_type: int) -> list[Packed]:
     found = [Packed(bytes([RAW]) + raw.tobytes(), NAMES[RAW], 8.0 * len(raw))]
-    for form, source in ((ZSTD, raw), (PLANES, _planes(raw, itemsize(data_type)))):
+    for form in _worth_zipping(raw, data_type):
+        source = _seen_as(form, raw, data_type)
         if source is not None:
             data = zipped(source.tobytes())
             found.append(Packed(bytes([form]) + data, NAMES[form], 8.0 * len(data)))
     return found
+
+
+def _worth_zipping(raw: Bytes, data_type: int) -> tuple[int, ...]:
+    """Both forms; of a large payload the one that is shorter for its first bytes."""
+    if len(raw) < 4 * SAMPLE_BYTES:
+        return ZSTD, PLANES
+    some = raw[:SAMPLE_BYTES]
+    sizes = [
+        np.inf if (source := _seen_as(form, some, data_type)) is None else len(zipped(source.tobytes()))
+        for form in (ZSTD, PLANES)
+    ]
+    return (PLANES,) if sizes[1] < sizes[0] else (ZSTD,)
+
+
+def _seen_as(form: int, raw: Bytes, data_type: int) -> Bytes | None:
+    return raw if form == ZSTD else _planes(raw, itemsize(data_type))
 
 
 def _numbers(raw: Bytes, dims: Sequence[int], data_type: int) -> Iterator[Packed]:
@@ -116,7 +135,7 @@ def _numbers(raw: Bytes, dims: Sequence[int], data_type: int) -> Iterator[Packed
     yield from _leading(bits, dims)
     zeros = bits == 0
     if WORTH_MASKING < zeros.mean() < 1 and (palette is None or len(palette) > FEW):
-        coded = encode((~zeros).astype(np.int32), dims)
+        coded = encode((~zeros).astype(np.int32), dims, worth=WORTH_MODELLING)
         assert coded is not None
         rest = min(_plain(bits[~zeros].view(np.uint8), data_type), key=lambda packed: len(packed.data))
         yield Packed(

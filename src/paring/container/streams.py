@@ -25,7 +25,8 @@ MAX_CLASSED = 1 << 26
 MAX_CLASSED_SYMBOLS = 256
 SMALLEST_STACKED = 1 << 16  # entries: below, decoding faster is not worth what ANS ends with; from here on, where the
 # counts start from no longer shows
-SAMPLE, MOSTLY_FULL = 1 << 15, 0.5  # entries that are tried first where more than this part is not zero
+SAMPLE, MOSTLY_FULL = 1 << 15, 0.5  # entries that are tried first where more than this part is not zero, or much else
+# stands beside them
 MAX_DIGITS = 1 << 9  # entries: few numbers teach no model, and long ones are slow to divide
 CLASS_COUNTS = (4, 8, 14)
 COLUMNS_FIRST = 1
@@ -40,9 +41,13 @@ class Coded:
     bits: float
 
 
-def encode(values: Ints, dims: Sequence[int]) -> Coded | None:
+def encode(values: Ints, dims: Sequence[int], *, worth: float = 1.0) -> Coded | None:
     """The shortest stream for these whole numbers, flattened; None where they spread over more than 4,096 values or lie
-    beyond 30 bits."""
+    beyond 30 bits.
+
+    `worth` below 1 spares a large tensor the slow model where its first lines take more than that part of what the
+    quick one makes of them.
+    """
     low, high = int(values.min(initial=0)), int(values.max(initial=0))
     if len(values):
         low, high = int(values.min()), int(values.max())
@@ -50,7 +55,7 @@ def encode(values: Ints, dims: Sequence[int]) -> Coded | None:
         return Coded(bytes([CONSTANT]) + signed(low), MODELS[CONSTANT], 8.0 * len(signed(low)))
     if high - low + 1 > MAX_SYMBOLS or abs(low) > LARGEST_LOW:
         return None
-    return min(_tried(values, dims, low, high), key=lambda coded: len(coded.data))
+    return min(_tried(values, dims, low, high, worth), key=lambda coded: len(coded.data))
 
 
 def decode(data: memoryview, dims: Sequence[int]) -> Ints:
@@ -78,7 +83,7 @@ def matrix_of(dims: Sequence[int]) -> tuple[int, int]:
     return (1, product(dims)) if len(dims) < 2 else (dims[0], product(dims[1:]))
 
 
-def _tried(values: Ints, dims: Sequence[int], low: int, high: int) -> Iterator[Coded]:
+def _tried(values: Ints, dims: Sequence[int], low: int, high: int, worth: float) -> Iterator[Coded]:
     rows, columns = matrix_of(dims)
     symbols, count = (values - low).astype(np.int32), high - low + 1
     zero = -low if low <= 0 <= high else None
@@ -97,8 +102,8 @@ def _tried(values: Ints, dims: Sequence[int], low: int, high: int) -> Iterator[C
         matrix = values.reshape(rows, columns).astype(np.int64)
         orders = [order for order, shape in ((0, (rows, columns)), (COLUMNS_FIRST, (columns, rows))) if suits(*shape)]
         ways = [(stride, order) for stride in _strides(dims) for order in orders]
-        if len(values) > SAMPLE and (values != 0).mean() > MOSTLY_FULL:
-            ways = [way for way in ways if _is_promising(_lines(matrix, way[1]), way[0])]
+        if len(values) > SAMPLE and (worth < 1 or (values != 0).mean() > MOSTLY_FULL):
+            ways = [way for way in ways if _is_promising(_lines(matrix, way[1]), way[0], worth)]
         for stride, order in ways:
             if (coded := _with_sparse(_lines(matrix, order), stride, order)) is not None:
                 yield coded
@@ -108,8 +113,8 @@ def _lines(matrix: np.ndarray, order: int) -> np.ndarray:
     return np.ascontiguousarray(matrix.T) if order == COLUMNS_FIRST else matrix
 
 
-def _is_promising(lines: np.ndarray, stride: int) -> bool:
-    """Whether neighbours say more than counts of the first lines, before seconds go into all of them."""
+def _is_promising(lines: np.ndarray, stride: int, worth: float) -> bool:
+    """Whether neighbours make the first lines shorter than `worth` times what counts do, before seconds go into all."""
     some = lines[: max(1, SAMPLE // lines.shape[1])]
     low = int(some.min())
     symbols, count = (some - low).ravel().astype(np.int32), int(some.max()) - low + 1
@@ -117,7 +122,7 @@ def _is_promising(lines: np.ndarray, stride: int) -> bool:
         return True
     counted = _with_counts(symbols, low, count, None, None, 0, COUNTS)
     coded = _with_sparse(some, stride, 0)
-    return coded is None or len(coded.data) < len(counted.data)
+    return coded is None or len(coded.data) < worth * len(counted.data)
 
 
 def _strides(dims: Sequence[int]) -> list[int]:
