@@ -179,11 +179,11 @@ def test_the_mask_of_many_floats_is_modelled_only_where_that_says_much_more() ->
 def test_of_a_large_payload_the_first_bytes_say_how_it_zips() -> None:
     rng = np.random.default_rng(8)
     floats = rng.standard_normal(4 * SAMPLE_BYTES // 4).astype("<f4").tobytes()
-    words = np.tile(rng.integers(0, 1 << 32, 6000, np.uint32), 4 * SAMPLE_BYTES // 24000 + 1).tobytes()
-    for payload, how in ((floats, "zstd of byte planes"), (words, "zstd")):
-        packed = pack_payload(payload, (len(payload) // 4,), 1)
+    again = np.tile(rng.integers(0, 256, 5000, np.uint8), 4 * SAMPLE_BYTES // 5000 + 1).tobytes()
+    for payload, data_type, size, how in ((floats, 1, 4, "zstd of byte planes"), (again, 2, 1, "zstd")):
+        packed = pack_payload(payload, (len(payload) // size,), data_type)
         assert packed.how == how and len(packed.data) < len(payload)
-        assert unpack_payload(memoryview(packed.data), len(payload), (len(payload) // 4,), 1) == payload
+        assert unpack_payload(memoryview(packed.data), len(payload), (len(payload) // size,), data_type) == payload
 
 
 def test_many_short_lines_are_not_coded_line_by_line() -> None:
