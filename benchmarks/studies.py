@@ -43,7 +43,7 @@ def main() -> None:
     if not options.render:
         torch.set_num_threads(options.threads)
         study = study_of(options.name, Asked(logs=tuple(options.log), seeds=options.seeds))
-        last, begun, fresh = "", time.perf_counter(), not any(out.rglob("measurement.json"))
+        last, begun, fresh = "", time.perf_counter(), not out.exists()
         for told in run_study(study, out, Bench(), f"paring study {options.name}", anew=options.again):
             words = f"{told.subject}: {told.progress.text}"
             if words.split(",")[0] != last:
@@ -59,16 +59,16 @@ def main() -> None:
             "about": study.about,
             "title": study.title,
             "threads": options.threads,
-            "minutes": _minutes(results, (time.perf_counter() - begun) / 60 if fresh else None),
+            "minutes": _minutes(results, (time.perf_counter() - begun) / 60 if fresh else None, again=options.again),
         }
         columns = _columns(out, study.parts)
         results.write_text(json.dumps(said | more | {"columns": columns}, indent=1) + "\n")
     (HOME / f"{options.name}_study.md").write_text(page(json.loads(results.read_text())))
 
 
-def _minutes(results: Path, took: float | None) -> float | None:
-    """Of the last run that made every row: this one's, or that of the one before."""
-    known = json.loads(results.read_text()) if results.is_file() else {}
+def _minutes(results: Path, took: float | None, *, again: bool) -> float | None:
+    """This run's, where it made every row; else None, and where it only measured files anew what was known."""
+    known = json.loads(results.read_text()) if again and results.is_file() else {}
     return took if took is not None else known.get("minutes")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -120,3 +121,18 @@ def test_what_the_solver_takes_loses_least_of_its_own_plan_and_each_family_alone
     others = [plan_of(part, whole, limits) for part in (table, *list(families(table))[:1])]
     near = [one for one in others if one.loss <= NEAR * min(other.loss for other in others)]
     assert all(loss_of(plan) <= loss_of(one) for one in near)
+
+
+def test_plans_of_the_solver_are_tried_beside_what_improves_on_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps never raise the foretold loss, and would leave no place for the plans that they began at."""
+    task, tried = image_task(), list[Plan]()
+    best = paring.allocate.step.best_of
+
+    def noted(found: list[Found], *args: Any) -> Generator[Progress, None, Found]:
+        tried.extend(one.plan for one in found)
+        return (yield from best(found, *args))
+
+    monkeypatch.setattr(paring.allocate.step, "best_of", noted)
+    drain(Allocate(shrink=1.2, **SMALL).plan(task.model, task))
+    assert len(tried) > 2 and tried[0].loss == min(plan.loss for plan in tried)
+    assert all(plan.gap <= 0.02 for plan in tried[1:])  # the solver's own

@@ -9,18 +9,24 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 from torch.nn import functional
 
 from paring.allocate.interplay import HELD, Interplay
-from paring.allocate.losses import divergence
-from paring.allocate.moves import MOST_NUMBERS, as_long_as, from_text, move_of, to_text
-from paring.allocate.option import Option, Unit
+from paring.allocate.losses import divergence, yardstick
+from paring.allocate.made import folded, made
+from paring.allocate.measured import Measured
+from paring.allocate.moves import MOST_NUMBERS, _folded, as_long_as, direction_of, from_bytes, to_bytes
+from paring.allocate.option import Option, Unit, precision_passes
 from paring.allocate.plan import Limits, improved, plan_of
+from paring.allocate.step import Allocate
 from paring.allocate.table import Entry, Table
-from paring.allocate.whole import Whole
+from paring.allocate.units import units_of
+from paring.allocate.whole import Whole, joint
+from paring.core.stream import drain
 from paring.core.task import Task
-from tests.allocate.test_step import planted
+from tests.allocate.test_step import SMALL, planted
 from tests.nets import image_task
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -46,7 +52,10 @@ def test_small_moves_add_up(kind: str, shape: tuple[int, ...], loss: Loss) -> No
     before, one, other = (torch.randn(shape, generator=generator) for _ in range(3))
     one, other = 0.05 * one, 0.04 * other + 0.03 * one  # they have a part in common
     lost = [divergence(before, before + move, kind, task) for move in (one, other, one + other)]
-    moves = [move_of(before, before + move, kind, lost[place]) for place, move in enumerate((one, other))]
+    moves = [
+        as_long_as(direction_of(before, before + move, kind), loss)
+        for move, loss in zip((one, other), lost, strict=False)
+    ]
     assert [float(move @ move) / 2 for move in moves] == pytest.approx(lost[:2])
     assert lost[0] + lost[1] + float(moves[0] @ moves[1]) == pytest.approx(lost[2], rel=0.02)
     assert lost[0] + lost[1] < 0.8 * lost[2]
@@ -54,7 +63,7 @@ def test_small_moves_add_up(kind: str, shape: tuple[int, ...], loss: Loss) -> No
 
 def test_what_moves_nothing_has_no_length() -> None:
     before = torch.randn(8, 3)
-    assert not move_of(before, before, "classes", 0.0).any()
+    assert not direction_of(before, before, "classes").any()
     assert not as_long_as(np.zeros(3), 1.0).any()
 
 
@@ -64,16 +73,24 @@ def test_long_moves_are_folded_and_their_products_stay() -> None:
     moves = []
     for weight in (0.5, 1.0):
         after = before + 0.01 * (shared + weight * torch.randn(900, 10, generator=generator))
-        moves.append(move_of(before, after, "classes", 2.0))
+        moves.append(direction_of(before, after, "classes"))
     assert len(moves[0]) == MOST_NUMBERS < before.numel()
     cosine = 1 / np.sqrt((1 + 0.25) * (1 + 1))
-    assert float(moves[0] @ moves[1]) / 4 == pytest.approx(cosine, abs=0.05)
+    assert float(moves[0] @ moves[1]) == pytest.approx(cosine, abs=0.08)
 
 
-def test_a_move_goes_through_json() -> None:
-    move = np.array([1.0, -0.25, 3e-9])
-    assert from_text(to_text(move)) == pytest.approx(move, rel=1e-6)
-    assert len(from_text("")) == 0
+def test_every_machine_folds_alike() -> None:
+    found = _folded(np.arange(5000.0))
+    assert found[:4].tolist() == [3237.0, -625.0, -143.0, 2801.0] and len(found) == MOST_NUMBERS
+
+
+def test_a_direction_goes_through_json() -> None:
+    direction = np.array([1.0, -0.25, 1e-4])
+    entry = Entry(Option(), 0.0, 1.0, {}, {}, to_bytes(direction))
+    kind = TypeAdapter(Entry)
+    assert kind.validate_json(kind.dump_json(entry)) == entry
+    assert from_bytes(entry.direction) == pytest.approx(direction, rel=1e-3)
+    assert len(from_bytes(b"")) == 0
 
 
 def moved(num_units: int = 4, seed: int = 0) -> tuple[Table, Whole]:
@@ -81,13 +98,13 @@ def moved(num_units: int = 4, seed: int = 0) -> tuple[Table, Whole]:
     table, whole = planted(num_units, seed)
     rng = np.random.default_rng(seed)
     return {
-        unit: [replace(entry, move=to_text(as_long_as(rng.standard_normal(3), entry.loss))) for entry in entries]
+        unit: [replace(entry, direction=to_bytes(rng.standard_normal(3))) for entry in entries]
         for unit, entries in table.items()
     }, whole
 
 
 def together(choice: dict[Unit, Entry]) -> float:
-    total = np.sum([from_text(entry.move) for entry in choice.values()], axis=0)
+    total = np.sum([as_long_as(from_bytes(entry.direction), entry.loss) for entry in choice.values()], axis=0)
     own = sum(entry.loss for entry in choice.values())
     return own + HELD * (float(total @ total) / 2 - own)
 
@@ -109,7 +126,7 @@ def test_changes_are_those_of_the_losses() -> None:
     now = interplay.loss(interplay.choice(places))
     changes = interplay.changes(places)
     for one, other in product(range(16), repeat=2):
-        if one // 4 == other // 4 and one != other:
+        if (one // 4 >= other // 4 and one != other) or {one, other} & set(places.tolist()):
             assert np.isinf(changes[one, other])
             continue
         after = places.copy()
@@ -122,7 +139,7 @@ def test_an_improved_plan_keeps_its_limits_and_loses_no_more(seed: int) -> None:
     table, whole = moved(seed=seed)
     limits = Limits(ms=3.0, num_bytes=2500)
     plan = plan_of(table, whole, limits)
-    better = improved(plan, plan.choice, table, whole, limits)
+    better = improved([plan], table, whole, limits)
     assert better.loss <= plan.loss and better.ms <= limits.ms and better.num_bytes <= limits.num_bytes
     assert better.bound == plan.bound <= plan.summed <= better.summed
     assert better.gap == pytest.approx((better.summed - better.bound) / better.summed)
@@ -137,22 +154,24 @@ def test_an_improved_plan_keeps_its_limits_and_loses_no_more(seed: int) -> None:
 
 def test_two_that_cancel_are_taken_together() -> None:
     table, whole = planted(2)
-    losses = {Option(): (0.0, 0.0), Option(precision="int8"): (0.010, 0.1), Option("width", 0.5): (0.008, 0.0)}
+    losses = {Option(): (0.0, 0.0), Option(precision="int8"): (0.0101, 0.1), Option("width", 0.5): (0.008, 0.0)}
     first, second = table
     for sign, unit in ((1.0, first), (-1.0, second)):
         table[unit] = [
-            replace(entry, loss=loss, move=to_text(np.array([sign * tilt, np.sqrt(max(2 * loss - tilt**2, 0.0))])))
+            replace(entry, loss=loss, direction=to_bytes(np.array([sign * tilt, np.sqrt(2 * loss - tilt**2)])))
             for entry in table[unit]
             if entry.option in losses
             for loss, tilt in [losses[entry.option]]
         ]
     limits = Limits(num_bytes=1200)
     plan = plan_of(table, whole, limits)
-    better = improved(plan, plan.choice, table, whole, limits)
+    better = improved([plan], table, whole, limits)
     assert set(plan.choice.values()) == {Option("width", 0.5)}
     assert plan.loss == pytest.approx(0.016 + HELD * 0.016)  # twice as far is four times the loss
     assert set(better.choice.values()) == {Option(precision="int8")}
-    assert better.loss == pytest.approx(0.020) == better.summed  # (0.1, 0.1) and (-0.1, 0.1)
+    assert better.loss == pytest.approx(0.02032, rel=1e-3) and better.summed == pytest.approx(0.0202)
+    changes = Interplay(table).changes(Interplay(table).places(plan.choice))
+    assert np.diag(changes)[[1, 4]].min() > 0 > changes[1, 4]  # neither does alone
 
 
 def test_another_start_may_lead_further_and_is_held_to_the_same_bound() -> None:
@@ -160,8 +179,9 @@ def test_another_start_may_lead_further_and_is_held_to_the_same_bound() -> None:
     limits = Limits(num_bytes=2500)
     plan = plan_of(table, whole, limits)
     smallest = {unit: entries[-1].option for unit, entries in table.items()}
-    other = improved(plan, smallest, table, whole, limits)
-    assert other.loss < Interplay(table).loss(smallest) and other.num_bytes <= 2500
+    start = replace(plan, choice=smallest, loss=Interplay(table).loss(smallest))
+    other = improved([plan, start], table, whole, limits)
+    assert other.loss <= min(improved([plan], table, whole, limits).loss, start.loss) and other.num_bytes <= 2500
     assert (other.bound, other.loss_per_kb) == (plan.bound, plan.loss_per_kb)
 
 
@@ -169,4 +189,38 @@ def test_a_table_of_one_unit_has_neighbours() -> None:
     table, _ = planted(1)
     [entries] = table.values()
     changes = Interplay(table).changes(np.array([1]))
-    assert np.diag(changes) == pytest.approx([entry.loss - entries[1].loss for entry in entries])
+    losses = [entry.loss - entries[1].loss if place != 1 else np.inf for place, entry in enumerate(entries)]
+    assert np.diag(changes) == pytest.approx(losses)
+
+
+def test_options_are_measured_with_their_moves_and_foretell_the_whole_better() -> None:
+    task = image_task()
+    step = Allocate(shrink=1.0, **(SMALL | {"precisions": ("int8", "int4")}))
+    _, table, _, ruler = drain(step.plan(task.model, task))
+    interplay, base = Interplay(table), folded(task.model, task.example_inputs)
+    errors = []
+    for precision in ("int4", "int8"):
+        mix = {
+            unit: next((e for e in entries if e.option.precision == precision), entries[0])
+            for unit, entries in table.items()
+        }
+        for entry in mix.values():
+            assert (entry.loss > 0) == bool(entry.direction)
+            assert not entry.direction or np.linalg.norm(from_bytes(entry.direction)) == pytest.approx(1, rel=1e-2)
+        options = {unit: entry.option for unit, entry in mix.items()}
+        real = ruler.loss(joint(base, ruler.task, options))
+        errors.append(
+            [abs(np.log(told / real)) for told in (interplay.loss(options), sum(e.loss for e in mix.values()))]
+        )
+    foretold, summed = np.array(errors).mean(0)
+    assert foretold < summed, errors
+
+
+def test_what_a_changed_model_adds_has_no_direction() -> None:
+    task = image_task()
+    original = folded(task.model, task.example_inputs)
+    units, _ = units_of(Allocate(shrink=1.0, **SMALL), original, task, width="kept")
+    cut = made(original, task, precision_passes({units[0]: Option(precision="int4")}))
+    for model, is_told in ((original, True), (cut, False)):
+        measured = Measured(model, units[1:], yardstick(task, original, 96), coded=False, batch_size=1)
+        assert bool(measured.option(units[1], Option(precision="int8")).direction) == is_told

@@ -161,6 +161,15 @@ def test_what_is_timed_has_the_shapes_of_what_is_made() -> None:
         assert shapes[0] == shapes[1]
 
 
+def test_few_bits_are_timed_without_looking_for_a_scale() -> None:
+    layer, rows = Unit("layer", ("layer",)), Unit("rows", ("rows",), is_table=True)
+    passes = shape_passes(dict.fromkeys((layer, rows), Option(precision="int4")))
+    assert [(one.name, one.include, getattr(one, "clip", None)) for one in passes] == [
+        ("quantize.weight_only", ("layer", "layer.*"), False),
+        ("quantize.embedding", ("rows", "rows.*"), False),
+    ]
+
+
 def test_it_tells_its_plan_and_builds_its_table_once(monkeypatch: pytest.MonkeyPatch) -> None:
     task = image_task()
     recipe = Recipe((Allocate(shrink=1.5, **SMALL),))

@@ -118,14 +118,14 @@ def test_losses_are_added_where_one_is_next_to_nothing_and_measured_where_not(mo
     cut, rounded, both = Option("rank", 0.5), Option(precision="int8"), Option("rank", 0.5, "int8")
     made_so = {}
     for small, expected in ((0.04, 1.04), (0.06, 7.0)):
-        planted = {cut: (1.0, "cut"), rounded: (small, "rounded"), both: (7.0, "both")}
+        planted = {cut: (1.0, b"cut"), rounded: (small, b"rounded"), both: (7.0, b"both")}
         monkeypatch.setattr(Measured, "_lost", lambda *args, planted=planted: planted[args[2]])
         measured.facts.clear()
         assert [measured.option(unit, option).loss for option in (cut, rounded, both)] == [1.0, small, expected]
         made_so[small] = measured.option(unit, both)
     one, other = made_so.values()
     assert (one.num_bytes, one.operations) == (other.num_bytes, other.operations)
-    assert (one.move, other.move) == ("cut", "both")
+    assert (one.direction, other.direction) == (b"cut", b"both")
 
 
 def test_no_option_of_a_table_is_beaten_by_another() -> None:

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from paring.container.classes import find_classes
 from paring.container.coders import encoder_of, packed, unpacked
 from paring.container.counts import Counts, chunks, decode_counts, encode_counts
-from paring.container.forms import SAMPLE_BYTES, pack_payload, unpack_payload
+from paring.container.forms import SAMPLE_BYTES, _plain, pack_payload, unpack_payload
 from paring.container.reading import Reader, number, signed
 from paring.container.shapes import fitted_shape, priors_of
 from paring.container.streams import COUNTS, DIGITS, SHAPED, SMALLEST_STACKED, SPARSE, STACKED, decode, encode
@@ -23,6 +23,7 @@ from paring.container.streams import _decode_counts as decode_counts_stream
 from paring.container.streams import _tried as all_streams
 from paring.container.streams import _with_counts as with_counts
 from paring.container.tables import chances, log_odds, logarithms, logistic
+from paring.container.zipped import zipped
 from paring.errors import CorruptFileError
 from tests.container.files import sparse_codes
 
@@ -176,14 +177,28 @@ def test_the_mask_of_many_floats_is_modelled_only_where_that_says_much_more() ->
         assert unpack_payload(memoryview(packed.data), len(payload), floats.shape, 1) == payload
 
 
-def test_of_a_large_payload_the_first_bytes_say_how_it_zips() -> None:
+def test_of_a_large_payload_slices_say_how_it_zips(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(8)
-    floats = rng.standard_normal(4 * SAMPLE_BYTES // 4).astype("<f4").tobytes()
-    again = np.tile(rng.integers(0, 256, 5000, np.uint8), 4 * SAMPLE_BYTES // 5000 + 1).tobytes()
-    for payload, data_type, size, how in ((floats, 1, 4, "zstd of byte planes"), (again, 2, 1, "zstd")):
-        packed = pack_payload(payload, (len(payload) // size,), data_type)
-        assert packed.how == how and len(packed.data) < len(payload)
-        assert unpack_payload(memoryview(packed.data), len(payload), (len(payload) // size,), data_type) == payload
+    floats = rng.standard_normal(SAMPLE_BYTES).astype("<f4")
+    headed = floats.copy()
+    headed[: SAMPLE_BYTES // 4] = 0  # as long as the slices together
+    odd = np.frombuffer(rng.integers(0, 256, 5000, np.uint8).tobytes() * 300, np.uint8)[: 4 * SAMPLE_BYTES + 1]
+    sizes: list[int] = []
+    zip_of = zipped
+
+    def noted(data: bytes) -> bytes:
+        sizes.append(len(data))
+        return zip_of(data)
+
+    monkeypatch.setattr("paring.container.forms.zipped", noted)
+    for payload in (floats, headed, odd):
+        sizes.clear()
+        found = {packed.how: len(packed.data) for packed in _plain(payload.view(np.uint8), 1)}
+        assert sizes.count(payload.nbytes) == 1
+        assert min(found, key=found.__getitem__) == ("zstd" if payload is odd else "zstd of byte planes")
+    packed = pack_payload(floats.tobytes(), floats.shape, 1)
+    assert packed.how == "zstd of byte planes"
+    assert unpack_payload(memoryview(packed.data), floats.nbytes, floats.shape, 1) == floats.tobytes()
 
 
 def test_many_short_lines_are_not_coded_line_by_line() -> None:

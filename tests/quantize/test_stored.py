@@ -119,3 +119,15 @@ def test_dynamic_layers_stay_close_and_zero_stays_zero() -> None:
     after, _ = run(Dynamic(), task_of(model, x))
     assert output_error(model, after, x) < 1e-4
     assert torch.allclose(after(torch.zeros(2, 24)), model(torch.zeros(2, 24)), atol=5e-3)
+
+
+def test_without_clipping_the_largest_number_of_a_row_is_kept() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(6, 64), nn.Flatten(), nn.Linear(128, 2))
+    with torch.no_grad():
+        model[0].weight[:, 0] = 8.0
+    ids, kept = torch.randint(0, 6, (4, 2)), {}
+    for clip in (True, False):
+        after, _ = run(Embedding(num_bits=4, clip=clip), task_of(model, ids))
+        kept[clip] = float(after.get_submodule("0")(ids)[..., 0].min())
+    assert kept[False] == pytest.approx(8.0) and kept[True] < 7.5

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Base64Bytes, TypeAdapter, ValidationError
 from torch import nn
 
 from paring.allocate.losses import Yardstick, divergence
@@ -31,12 +31,13 @@ class Cut:
 
 @dataclass(frozen=True)
 class Made:
-    """A unit's layers as one option. `loss` is None where the answers are not finite; how they move: see `moves`."""
+    """A unit's layers as one option. `loss` is None where the answers are not finite; `direction` is that of their move
+    (see `moves`), empty where nothing is said of it."""
 
     loss: float | None
     num_bytes: float
     operations: tuple[Cost, ...]
-    move: str = ""
+    direction: Base64Bytes = b""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from paring.allocate.moves import from_text
+from paring.allocate.moves import as_long_as, from_bytes
 from paring.allocate.option import Choice, Option, Unit
 from paring.allocate.table import Entry, Table
 
@@ -18,12 +18,12 @@ Floats = NDArray[np.float64]
 
 HELD = 0.6
 """The part of the products that whole models keep. Each layer is rounded and cut behind those before it, and so takes
-back some of what they moved. Measured on an encoder (benchmarks/search.md, section foretold), where losses foretold lay
-within 1.3 times the measured ones for 57, 75 and 89 % of mixes with 0, 1 and 0.6."""
+back some of what they moved. Chosen on the text encoder, on mixes like those of benchmarks/search.md (section
+foretold): of 28, losses foretold lay within 1.3 times the measured ones for 57, 75 and 89 % with 0, 1 and 0.6."""
 
 
 class Interplay:
-    """Of the options of a table; those without a move add nothing to one another."""
+    """Of the options of a table; those whose move is not known add nothing to one another."""
 
     def __init__(self, table: Table) -> None:
         self.entries: list[Entry] = [entry for entries in table.values() for entry in entries]
@@ -52,20 +52,21 @@ class Interplay:
         return max(float(self._own_O[places_U].sum() + added), 0.0)
 
     def changes(self, places_U: NDArray[np.intp]) -> Floats:
-        """(O, O): by how much the loss changes with one option of one unit and another of another in place of those
-        that stand at `places_U`; inf for two of one unit. On the diagonal, with that option alone."""
+        """(O, O): by how much the loss changes with an option of one unit and another of a later unit in place of those
+        at `places_U`, and on the diagonal with one option alone; inf elsewhere, and for what is at those places."""
         now_O = places_U[self.unit_O]
         own_O = self._own_O + self._products_OO[:, places_U].sum(1) - self._products_OO[np.arange(len(now_O)), now_O]
         alone_O = own_O - own_O[now_O]
         new_OO = self._products_OO - self._products_OO[now_O]
         changes_OO: Floats = alone_O[:, None] + alone_O[None, :] + new_OO - new_OO[:, now_O]
-        changes_OO[self.unit_O[:, None] == self.unit_O[None, :]] = np.inf
+        changes_OO[self.unit_O[:, None] >= self.unit_O[None, :]] = np.inf
         np.fill_diagonal(changes_OO, alone_O)
+        changes_OO[places_U], changes_OO[:, places_U] = np.inf, np.inf
         return changes_OO
 
 
 def _products(entries: list[Entry]) -> Floats:
-    moves = [from_text(entry.move) for entry in entries]
+    moves = [as_long_as(from_bytes(entry.direction), entry.loss) for entry in entries]
     moves_ON = np.zeros((len(moves), max(map(len, moves), default=0)))
     for row_N, move in zip(moves_ON, moves, strict=True):
         row_N[: len(move)] = move

@@ -7,13 +7,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from paring.allocate.costs import kind_of, operations, sized_inputs, stored_bytes
 from paring.allocate.facts import Cut, Facts, Made, read_facts, write_facts
 from paring.allocate.losses import Yardstick
 from paring.allocate.made import made, shaped, swapped
-from paring.allocate.moves import move_of, to_text
+from paring.allocate.moves import direction_of, to_bytes
 from paring.allocate.option import DENSE, Option, Precision, Unit, precision_passes, structure_passes
 from paring.allocate.prior import Prior, prior_of
 from paring.clock.costs import Cost
@@ -24,6 +24,7 @@ from paring.graph.sites import submodule
 from paring.graph.stops import Stops
 
 NEXT_TO_NOTHING = 0.05  # of the other loss: both are added, not measured together
+UNTOUCHED = 1e-9  # nats: folding alone loses less
 
 
 class Measured:
@@ -79,17 +80,17 @@ class Measured:
         known = self._of(unit).options
         if option not in known:
             structure = Option(option.structure, option.amount)
-            lost = self._added(unit, option)
+            added = self._added(unit, option)
             built = self._built(unit, structure)
             if option.precision != "float":
-                built = self._rounded_in(built, unit, option, only_sizes=lost is not None)
-            loss, move = lost or self._lost(unit, option, built)
+                built = self._rounded_in(built, unit, option, only_sizes=added is not None)
+            loss, direction = added or self._lost(unit, option, built)
             ops = self.cut(unit, structure).operations
             known[option] = Made(
                 loss if np.isfinite(loss) else None,
                 stored_bytes(built, unit.layers, coded=self.coded),
                 tuple(Cost(op.chain, op.shape, kind_of(submodule(built, name))) for name, op in ops.items()),
-                move,
+                direction,
             )
             self.is_saved = False
         return known[option]
@@ -104,28 +105,30 @@ class Measured:
     def _of(self, unit: Unit) -> Facts:
         return self.facts.setdefault(unit, Facts())
 
-    def _added(self, unit: Unit, option: Option) -> tuple[float, str] | None:
+    def _added(self, unit: Unit, option: Option) -> tuple[float, bytes] | None:
         """What structure and precision lose apart, summed, where one of both loses next to nothing beside the other,
-        and their moves."""
+        and the direction of the one that loses more."""
         if option.structure == "dense" or option.precision == "float":
             return None
         apart = Option(option.structure, option.amount), Option(precision=option.precision)
-        made = [one for half in apart if (one := self.option(unit, half)).loss is not None]
-        lost = [one.loss for one in made if one.loss is not None]
+        known = [self.option(unit, half) for half in apart]
+        lost = [one.loss for one in known if one.loss is not None]
         if len(lost) < len(apart) or (option.precision != "half" and min(lost) > NEXT_TO_NOTHING * max(lost)):
             return None
-        return sum(lost), max(made, key=lambda one: one.loss or 0.0).move
+        return sum(lost), max(known, key=lambda one: one.loss or 0.0).direction
 
-    def _lost(self, unit: Unit, option: Option, built: nn.Module) -> tuple[float, str]:
+    def _lost(self, unit: Unit, option: Option, built: nn.Module) -> tuple[float, bytes]:
+        """What the option loses, and the direction of its move; empty where the model is no longer the original: what
+        options add to what was lost before is not told apart from what they add to each other."""
         if option == DENSE:
-            return 0.0, ""
+            return 0.0, b""
+        ruler = self.yardstick
         with self._recording.playing(built, unit.layers):
-            after = self.yardstick.answers(built)
-        loss, moved = self.yardstick.between(self.yardstick.before, after), self.yardstick.between(self._start, after)
-        if not np.isfinite((loss, moved)).all():
-            return loss, ""
-        move = to_text(move_of(self._start, after, self.yardstick.kind, moved))
-        return max(loss - self.yardstick.between(self.yardstick.before, self._start), 0.0), move
+            after = ruler.answers(built)
+        loss = ruler.between(ruler.before, after)
+        is_told = np.isfinite(loss) and self._start <= UNTOUCHED
+        direction = to_bytes(direction_of(ruler.before, after, ruler.kind)) if is_told else b""
+        return max(loss - self._start, 0.0), direction
 
     def _rounded_in(self, built: nn.Module, unit: Unit, option: Option, *, only_sizes: bool) -> nn.Module:
         """`built`, which has the option's structure, in its precision; `only_sizes`: by the cheapest rounding."""
@@ -174,8 +177,8 @@ class Measured:
         return Stops(self.model, data)
 
     @cached_property
-    def _start(self) -> Tensor:
-        return self.yardstick.answers(self.model)
+    def _start(self) -> float:
+        return self.yardstick.loss(self.model)
 
     @cached_property
     def _recording(self) -> Recording:

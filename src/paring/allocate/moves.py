@@ -6,30 +6,29 @@ together (the divergence's second order). Legend: N numbers of a move.
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
-
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-MOST_NUMBERS = 2048  # of a move; longer ones are folded, which leaves products of two right on average
+MOST_NUMBERS = 1024  # of a move; longer ones are folded, which leaves products of two right on average
+CHUNK = 1 << 20
 
 Floats = NDArray[np.float64]
 
 
-def move_of(before: Tensor, after: Tensor, kind: str, loss: float) -> Floats:
-    """The move from answers to others, as long as its loss says: (n,), n at most MOST_NUMBERS."""
-    difference = after.double() - before.double()
+def direction_of(before: Tensor, after: Tensor, kind: str) -> Floats:
+    """The direction from answers to others in the metric of their divergence: (n,), n at most MOST_NUMBERS."""
+    before, difference = before.double(), after.double() - before.double()
     if kind == "classes":
-        p = before.double().movedim(1, -1).softmax(-1)
+        p = before.movedim(1, -1).softmax(-1)
         rows = difference.movedim(1, -1)
         weighted = p.sqrt() * (rows - (p * rows).sum(-1, keepdim=True))
     elif kind == "logit":
-        p = before.double().sigmoid()
+        p = before.sigmoid()
         weighted = (p * (1 - p)).sqrt() * difference
     else:
-        weighted = (before.double() / 2).exp() * difference if kind == "log rate" else difference
-    return as_long_as(_folded(weighted.flatten().numpy()), loss)
+        weighted = (before / 2).exp() * difference if kind == "log rate" else difference
+    return as_long_as(_folded(weighted.flatten().cpu().numpy()), 0.5)
 
 
 def as_long_as(move_N: Floats, loss: float) -> Floats:
@@ -38,20 +37,32 @@ def as_long_as(move_N: Floats, loss: float) -> Floats:
     return move_N * (np.sqrt(2 * max(loss, 0.0)) / length if length > 0 else 0.0)
 
 
+def to_bytes(direction_N: Floats) -> bytes:
+    """In half precision."""
+    return direction_N.astype("<f2").tobytes()
+
+
+def from_bytes(data: bytes) -> Floats:
+    """What `to_bytes` wrote."""
+    return np.frombuffer(data, "<f2").astype(np.float64)
+
+
 def _folded(move_N: Floats) -> Floats:
-    """Numbers thrown into MOST_NUMBERS sums under signs, the same ones for every move of this length."""
+    """Numbers thrown into MOST_NUMBERS sums under signs, which each number's place decides."""
     if len(move_N) <= MOST_NUMBERS:
         return move_N
-    rng = np.random.default_rng(len(move_N))
-    places_N, signs_N = rng.integers(MOST_NUMBERS, size=len(move_N)), rng.choice((-1.0, 1.0), len(move_N))
-    return np.bincount(places_N, signs_N * move_N, MOST_NUMBERS).astype(np.float64)
+    total = np.zeros(MOST_NUMBERS)
+    for begin in range(0, len(move_N), CHUNK):
+        part = move_N[begin : begin + CHUNK]
+        drawn = _mixed(np.arange(begin, begin + len(part), dtype=np.uint64))
+        signs = np.where(drawn >> np.uint64(63), 1.0, -1.0)
+        total += np.bincount((drawn % np.uint64(MOST_NUMBERS)).astype(np.intp), signs * part, MOST_NUMBERS)
+    return total
 
 
-def to_text(move_N: Floats) -> str:
-    """For JSON: single precision in base64."""
-    return b64encode(move_N.astype("<f4").tobytes()).decode()
-
-
-def from_text(text: str) -> Floats:
-    """What `to_text` wrote."""
-    return np.frombuffer(b64decode(text), "<f4").astype(np.float64)
+def _mixed(places: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """64 bits that look random (splitmix64: Steele, Lea & Flood 2014), the same ones everywhere."""
+    z = (places + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))

@@ -62,10 +62,10 @@ def shape_passes(choice: Choice) -> list[Pass]:
         steps.append(bare)
     for ratio, names in _by_amount(choice, "rank", lambda unit: unit.linears):
         steps.append(Svd(rank=Ratio(ratio), include=names, on_unsupported="skip"))
-    few_bits = {unit: option.precision for unit, option in choice.items() if option.precision == "int4"}
-    if names := _named({unit: bits for unit, bits in few_bits.items() if not unit.is_table}, "int4"):
+    few_bits = [unit for unit, option in choice.items() if option.precision == "int4"]
+    if names := _all_of(unit for unit in few_bits if not unit.is_table):
         steps.append(WeightOnly(num_bits=4, clip=False, include=names, on_unsupported="skip"))
-    if names := _named({unit: bits for unit, bits in few_bits.items() if unit.is_table}, "int4"):
+    if names := _all_of(unit for unit in few_bits if unit.is_table):
         steps.append(Embedding(num_bits=4, clip=False, include=names, on_unsupported="skip"))
     return [*steps, *precision_passes({unit: option for unit, option in choice.items() if unit not in few_bits})]
 
@@ -105,8 +105,11 @@ def within(layer: str) -> tuple[str, str]:
 
 
 def _named(choice: Mapping[Unit, str], precision: str) -> tuple[str, ...]:
-    layers = [layer for unit, chosen in choice.items() if chosen == precision for layer in unit.layers]
-    return tuple(pattern for layer in layers for pattern in within(layer))
+    return _all_of(unit for unit, chosen in choice.items() if chosen == precision)
+
+
+def _all_of(units: Iterable[Unit]) -> tuple[str, ...]:
+    return tuple(pattern for unit in units for layer in unit.layers for pattern in within(layer))
 
 
 def _by_amount(choice: Choice, structure: str, names: object) -> Iterable[tuple[float, tuple[str, ...]]]:

@@ -3,7 +3,7 @@ they add to each other, then tried against its neighbours on the real loss."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,8 @@ from paring.core.edit import Progress
 from paring.errors import BudgetError
 from paring.numerics.knapsack import solve
 
-MOST_STEPS, LEAST = 4, 1e-9  # steps a unit while a plan is improved, and what a step must gain, in parts of the loss
+MOST_STEPS = 4  # a unit, while a plan is improved
+LEAST_GAIN, NO_LOSS = 1e-9, 1e-6  # of a step, in parts of the loss, which counts as this where it is less
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def plan_of(table: Table, whole: Whole, limits: Limits) -> Plan:
     choice = {unit: entry.option for unit, entry in chosen.items()}
     return Plan(
         choice=choice,
-        loss=Interplay(table).loss(choice),
+        loss=Interplay({unit: [entry] for unit, entry in chosen.items()}).loss(choice),
         summed=found.loss,
         ms=whole.ms(list(chosen.values())),
         num_bytes=whole.num_bytes(list(chosen.values())),
@@ -100,17 +101,23 @@ def plan_of(table: Table, whole: Whole, limits: Limits) -> Plan:
     )
 
 
-def improved(plan: Plan, start: Mapping[Unit, Option], table: Table, whole: Whole, limits: Limits) -> Plan:
-    """`start` after steps of one option or two, each the one that lowers the foretold loss most, until none does.
+def improved(plans: Sequence[Plan], table: Table, whole: Whole, limits: Limits) -> Plan:
+    """From each of `plans`, steps of one option or two, each the one that lowers the foretold loss most, until none
+    does; the best of where they lead.
 
-    `plan` is the solver's for the whole table: its bound and its prices hold for any choice.
+    The first plan is the solver's for the whole table: its bound and its prices hold for any choice.
     """
     around = _Around(table, whole, limits)
-    places_U = around.interplay.places(start)
-    for _ in range(MOST_STEPS * len(table)):
+    starts = {tuple(plan.choice.values()): plan for plan in plans}
+    return min((_descended(plans[0], plan, around, whole) for plan in starts.values()), key=lambda plan: plan.loss)
+
+
+def _descended(plan: Plan, start: Plan, around: _Around, whole: Whole) -> Plan:
+    places_U = around.interplay.places(start.choice)
+    for _ in range(MOST_STEPS * len(places_U)):
         changes_OO = around.changes(places_U)
         lowest = int(changes_OO.argmin())
-        if changes_OO.flat[lowest] >= -LEAST * plan.loss:
+        if changes_OO.flat[lowest] >= -LEAST_GAIN * max(start.loss, NO_LOSS):
             break
         places_U = around.after(places_U, lowest)
     choice = around.interplay.choice(places_U)
@@ -183,7 +190,9 @@ class _Around:
         """The untried choice of least foretold loss that is a step away."""
         places_U = self.interplay.places(choice)
         changes_OO = self.changes(places_U)
-        for step in np.argsort(changes_OO, axis=None):
+        most = min(changes_OO.size - 1, len(tried))  # so many may have been tried, and no more
+        lowest = np.argpartition(changes_OO, most, axis=None)[: most + 1]
+        for step in lowest[np.argsort(changes_OO.flat[lowest])]:
             if np.isinf(changes_OO.flat[step]):
                 break
             other = dict(self.interplay.choice(self.after(places_U, int(step))))

@@ -156,12 +156,12 @@ class Allocate(Pass):
         self, base: nn.Module, task: Task, rulers: Rulers, first: Whole | None, share: float
     ) -> Generator[Progress, None, Found]:
         """The best of three plans (see `units_of`), channel groups cut apart, all that touch cut alike, or none cut,
-        of those of one family alone, and of what improves on any of them.
+        of those of one family alone, and the best of what improves on any of them.
 
         The fewer layers are chosen for together, the freer are their bits. Raises BudgetError if no plan
         fits, that of the plan which comes nearest.
         """
-        found: list[Found] = []
+        found, better = list[Found](), list[Found]()
         missed: list[tuple[float, BudgetError]] = []
         alone, _ = self.units(base, task, width="kept")
         measured, whole = measured_of(base, alone, self.menu(), rulers.options), None
@@ -179,11 +179,12 @@ class Allocate(Pass):
                     plans.append(plan_of(part, whole, limits))
                 except BudgetError as error:
                     missed.append((least_of(part, whole).over(limits), error))
-            plans += [improved(plans[0], plan.choice, table, whole, limits) for plan in plans]
             found += [Found(plan, table, whole, limits) for plan in plans]
+            better += [Found(improved(plans, table, whole, limits), table, whole, limits)] if plans else []
         if not found:
             raise min(missed, key=lambda miss: miss[0])[1]
-        return (yield from best_of(found, base, lambda: rulers.plans))
+        nearest = min(better, key=lambda one: one.plan.loss)  # one is enough: where steps lead they are much alike
+        return (yield from best_of([nearest, *found], base, lambda: rulers.plans))
 
     def units(self, base: nn.Module, task: Task, *, width: Width) -> tuple[list[Unit], list[Declined]]:
         """What is chosen for together. Raises NothingToDoError."""

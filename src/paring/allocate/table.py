@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import Base64Bytes
 
 from paring.allocate.measured import Measured
 from paring.allocate.option import PRECISIONS, Option, Precision, Unit
@@ -47,15 +48,15 @@ class Menu:
 
 @dataclass(frozen=True)
 class Entry:
-    """One option of one unit. `ms` and `num_layers` by kind of multiplication, before any correction; `move` is that
-    of the answers (see `moves`), empty where nothing moves."""
+    """One option of one unit. `ms` and `num_layers` by kind of multiplication, before any correction; `direction` is
+    that of the answers' move (see `moves`), empty where nothing is said of it."""
 
     option: Option
     loss: float
     num_bytes: float
     ms: Mapping[str, float]
     num_layers: Mapping[str, int]
-    move: str = ""
+    direction: Base64Bytes = b""
 
 
 Table = dict[Unit, list[Entry]]
@@ -85,7 +86,7 @@ def _entries(unit: Unit, menu: Menu, measured: Measured) -> Iterable[Entry]:
         option = Option(structure.structure, structure.amount, precision)
         made = measured.option(unit, option)
         if made.loss is not None:
-            yield Entry(option, made.loss, made.num_bytes, *_times(made.operations, menu.target), made.move)
+            yield Entry(option, made.loss, made.num_bytes, *_times(made.operations, menu.target), made.direction)
 
 
 def _times(operations: Sequence[Cost], target: Target) -> tuple[dict[str, float], dict[str, int]]:

@@ -22,7 +22,8 @@ TYPES = {1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 9: 
          13: "<u8", 16: "<u2"}  # fmt: skip
 UINT4, INT4 = 21, 22
 SAMPLE = 1 << 16
-SAMPLE_BYTES = 1 << 18  # of a payload four times as large or larger, that say whether its planes zip better
+SAMPLE_BYTES, NUM_SLICES = 1 << 18, 8  # of a payload four times as large or larger: they say how it zips
+CLEARLY = 1.02
 WORTH_MASKING = 0.2
 WORTH_MODELLING = 0.9  # of a mask by counts: it is little beside the floats that it leaves
 WORTH_SHIFTING = 8  # bits that are zero in every number
@@ -41,7 +42,7 @@ class Packed:
 
 
 def pack_payload(payload: memoryview | bytes, dims: Sequence[int], data_type: int) -> Packed:
-    """The shortest form of one tensor's bytes."""
+    """The shortest form of one tensor's bytes that was tried: of large ones a sample says what is not worth it."""
     raw = np.frombuffer(payload, np.uint8)
     tried = list(_plain(raw, data_type))
     if raw.size and _fits(len(raw), dims, data_type):
@@ -103,15 +104,19 @@ def _plain(raw: Bytes, data_type: int) -> list[Packed]:
 
 
 def _worth_zipping(raw: Bytes, data_type: int) -> tuple[int, ...]:
-    """Both forms; of a large payload the one that is shorter for its first bytes."""
-    if len(raw) < 4 * SAMPLE_BYTES:
+    """Both forms; of a large payload the one that is clearly shorter for slices of it."""
+    width = itemsize(data_type)
+    if len(raw) < 4 * SAMPLE_BYTES or len(raw) % width:
         return ZSTD, PLANES
-    some = raw[:SAMPLE_BYTES]
-    sizes = [
-        np.inf if (source := _seen_as(form, some, data_type)) is None else len(zipped(source.tobytes()))
+    size = SAMPLE_BYTES // NUM_SLICES
+    begins = [place * len(raw) // NUM_SLICES // width * width for place in range(NUM_SLICES)]
+    some = np.concatenate([raw[begin : begin + size] for begin in begins])
+    sizes = {
+        form: len(zipped(source.tobytes()))
         for form in (ZSTD, PLANES)
-    ]
-    return (PLANES,) if sizes[1] < sizes[0] else (ZSTD,)
+        if (source := _seen_as(form, some, data_type)) is not None
+    }
+    return tuple(form for form in sizes if sizes[form] <= CLEARLY * min(sizes.values()))
 
 
 def _seen_as(form: int, raw: Bytes, data_type: int) -> Bytes | None:

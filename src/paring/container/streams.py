@@ -42,8 +42,8 @@ class Coded:
 
 
 def encode(values: Ints, dims: Sequence[int], *, worth: float = 1.0) -> Coded | None:
-    """The shortest stream for these whole numbers, flattened; None where they spread over more than 4,096 values or lie
-    beyond 30 bits.
+    """The shortest stream of those tried for these whole numbers, flattened; None where they spread over more than
+    4,096 values or lie beyond 30 bits.
 
     `worth` below 1 spares a large tensor the slow model where its first lines take more than that part of what the
     quick one makes of them.

@@ -81,7 +81,8 @@ class Sweep:
                 self._run(batch_inputs)
 
     def as_in_stops(self, layer: str) -> Stops | None:
-        """The stops that this sweep shares, where what enters `layer` here enters it in their model too."""
+        """The stops that this sweep shares, where what enters `layer` here enters it in their model too: nothing before
+        its block differs, nor anything in it but the layer."""
         block = self._blocks.index_of(layer) if self._blocks is not None else None
         if self._stops is None or block is None or self._calls.get(layer) != 1:
             return None
@@ -92,9 +93,7 @@ class Sweep:
             self._model.eval()
             if not self._go_to(block) or not self._is_shared:
                 return None
-        reached = list(self._calls)
-        later = frozenset(reached[reached.index(layer) + 1 :])
-        return self._stops if self._stops.same_until(self._model, block, layer, later) else None
+        return self._stops if self._stops.same_but_for(self._model, block, layer) else None
 
     def _ends_inside(self, block: int, through: str | None) -> bool:
         assert self._blocks is not None

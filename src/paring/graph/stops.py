@@ -6,7 +6,7 @@ A solver tries hundreds of changes of one layer each. What lies before the layer
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -79,25 +79,27 @@ class Stops:
             self._inputs[block] = list(inputs)
             self._num_bytes += size
 
-    def moments(self, layer: object) -> Moments | None:
-        """Of what enters `layer` of this model, whatever a caller calls it by."""
-        found = self._moments.pop(layer, None)
+    def moments(self, view: object) -> Moments | None:
+        """Of what enters a layer of this model; `view` is whatever they were kept under."""
+        found = self._moments.pop(view, None)
         if found is not None:
-            self._moments[layer] = found  # the latest
+            self._moments[view] = found  # the latest
         return found
 
-    def keep_moments(self, layer: object, found: Moments) -> None:
+    def keep_moments(self, view: object, found: Moments) -> None:
         """Keeps them, and forgets the ones asked for longest ago where there is no more room."""
-        self._moments[layer] = found
+        if found.num_bytes > MOST_MOMENTS:
+            return
+        self._moments[view] = found
         while sum(one.num_bytes for one in self._moments.values()) > MOST_MOMENTS:
             del self._moments[next(iter(self._moments))]
 
-    def same_until(self, model: nn.Module, block: int, layer: str, later: Container[str]) -> bool:
-        """Whether a block of `model` is as this one's but for `layer`, what is in it, and the modules named `later`."""
+    def same_but_for(self, model: nn.Module, block: int, layer: str) -> bool:
+        """Whether a block of `model` is as this one's but for `layer` and what is in it."""
         name = self._names[block]
         own, its = (dict(one.get_submodule(name).named_modules(prefix=name)) for one in (self._model, model))
-        before = (part for part in own if not f"{part}.".startswith(f"{layer}.") and part not in later)
-        return all(alike(own[part], its.get(part)) for part in before)
+        others = (part for part in own if not f"{part}.".startswith(f"{layer}."))
+        return all(alike(own[part], its.get(part)) for part in others)
 
     def same_block(self, model: nn.Module, block: int) -> bool:
         """Whether a block of `model` is as this one's."""

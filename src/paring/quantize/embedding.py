@@ -23,9 +23,9 @@ from paring.numerics.grid import choose_grid
 class Embedding(Pass):
     """Embedding tables in 8 or 4 bits, one scale a row; integers are gathered first and scaled after.
 
-    At 4 bits each row's scale is the one of least squared error (with `clip`, else the one that clips nothing), and two
-    numbers share a byte. An EmbeddingBag over bags of equal length becomes a gather and a reduction. Tables tied to an
-    output layer are declined.
+    At 4 bits each row's scale is the one of least squared error (with `clip`, else the one that clips nothing, as at 8
+    bits), and two numbers share a byte. An EmbeddingBag over bags of equal length becomes a gather and a reduction.
+    Tables tied to an output layer are declined.
     Reference: Guan et al. 2019, arXiv:1911.02079.
     """
 
