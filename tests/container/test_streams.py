@@ -186,15 +186,15 @@ def test_of_a_large_payload_slices_say_how_it_zips(monkeypatch: pytest.MonkeyPat
     sizes: list[int] = []
     zip_of = zipped
 
-    def noted(data: bytes) -> bytes:
+    def noted(data: bytes, *, quick: bool) -> bytes:
         sizes.append(len(data))
-        return zip_of(data)
+        return zip_of(data, quick=quick)
 
     monkeypatch.setattr("paring.container.forms.zipped", noted)
     for payload in (floats, headed, odd):
         sizes.clear()
         found = {packed.how: len(packed.data) for packed in _plain(payload.view(np.uint8), 1)}
-        assert sizes.count(payload.nbytes) == 1
+        assert sizes.count(payload.nbytes) == (2 if payload is odd else 1)
         assert min(found, key=found.__getitem__) == ("zstd" if payload is odd else "zstd of byte planes")
     packed = pack_payload(floats.tobytes(), floats.shape, 1)
     assert packed.how == "zstd of byte planes"

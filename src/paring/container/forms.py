@@ -23,7 +23,7 @@ TYPES = {1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 9: 
 UINT4, INT4 = 21, 22
 SAMPLE = 1 << 16
 SAMPLE_BYTES, NUM_SLICES = 1 << 18, 8  # of a payload four times as large or larger: they say how it zips
-CLEARLY = 1.02
+CLEARLY = 1.005
 WORTH_MASKING = 0.2
 WORTH_MODELLING = 0.9  # of a mask by counts: it is little beside the floats that it leaves
 WORTH_SHIFTING = 8  # bits that are zero in every number
@@ -95,28 +95,29 @@ def numbers_of(payload: memoryview | bytes, dims: Sequence[int], data_type: int)
 
 def _plain(raw: Bytes, data_type: int) -> list[Packed]:
     found = [Packed(bytes([RAW]) + raw.tobytes(), NAMES[RAW], 8.0 * len(raw))]
-    for form in _worth_zipping(raw, data_type):
+    for form, quick in _worth_zipping(raw, data_type):
         source = _seen_as(form, raw, data_type)
         if source is not None:
-            data = zipped(source.tobytes())
+            data = zipped(source.tobytes(), quick=quick)
             found.append(Packed(bytes([form]) + data, NAMES[form], 8.0 * len(data)))
     return found
 
 
-def _worth_zipping(raw: Bytes, data_type: int) -> tuple[int, ...]:
-    """Both forms; of a large payload the one that is clearly shorter for slices of it."""
+def _worth_zipping(raw: Bytes, data_type: int) -> tuple[tuple[int, bool], ...]:
+    """Each form, looking for many repetitions or for few; of a large payload what is clearly shorter for slices."""
+    ways = tuple((form, quick) for form in (ZSTD, PLANES) for quick in (False, True))
     width = itemsize(data_type)
     if len(raw) < 4 * SAMPLE_BYTES or len(raw) % width:
-        return ZSTD, PLANES
+        return ways
     size = SAMPLE_BYTES // NUM_SLICES
     begins = [place * len(raw) // NUM_SLICES // width * width for place in range(NUM_SLICES)]
     some = np.concatenate([raw[begin : begin + size] for begin in begins])
     sizes = {
-        form: len(zipped(source.tobytes()))
-        for form in (ZSTD, PLANES)
+        (form, quick): len(zipped(source.tobytes(), quick=quick))
+        for form, quick in ways
         if (source := _seen_as(form, some, data_type)) is not None
     }
-    return tuple(form for form in sizes if sizes[form] <= CLEARLY * min(sizes.values()))
+    return tuple(way for way in sizes if sizes[way] <= CLEARLY * min(sizes.values()))
 
 
 def _seen_as(form: int, raw: Bytes, data_type: int) -> Bytes | None:

@@ -13,9 +13,9 @@ HEAD_LEVEL = 19
 PIECE = 256  # of what is unzipped at once: each byte of it may become 32 kB
 
 
-def zipped(data: bytes) -> bytes:
-    """One zstd frame."""
-    level = LEVEL if len(data) <= MAX_LEVEL_BYTES else 9
+def zipped(data: bytes, *, quick: bool = False) -> bytes:
+    """One zstd frame. `quick` looks for few repetitions: of floats' planes, which have none, that makes less."""
+    level = 1 if quick else LEVEL if len(data) <= MAX_LEVEL_BYTES else 9
     return zstandard.ZstdCompressor(level=level, write_content_size=False).compress(data)
 
 
