@@ -18,8 +18,7 @@ Floats = NDArray[np.float64]
 
 HELD = 0.6
 """The part of the products that whole models keep. Each layer is rounded and cut behind those before it, and so takes
-back some of what they moved. Chosen on the text encoder, on mixes like those of benchmarks/search.md (section
-foretold): of 28, losses foretold lay within 1.3 times the measured ones for 57, 75 and 89 % with 0, 1 and 0.6."""
+back some of what they moved. Chosen on the text encoder; its worth elsewhere: `benchmarks/search.py foretold`."""
 
 
 class Interplay:

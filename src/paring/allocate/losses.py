@@ -38,15 +38,15 @@ class Yardstick:
 
     def loss(self, model: nn.Module) -> float:
         """Nats an example (the task's loss where answers are values); inf where an answer is not finite."""
-        return self.between(self.before, self.answers(model))
+        return self.loss_of(self.answers(model))
 
     def answers(self, model: nn.Module) -> Tensor:
         """On the data, one after another."""
         return torch.cat(list(_answers(self.task, model, self.data)))
 
-    def between(self, before: Tensor, after: Tensor) -> float:
-        """How far answers are from others, as `loss` says it."""
-        found = divergence(before, after, self.kind, self.task)
+    def loss_of(self, after: Tensor) -> float:
+        """Of answers on the data; see `loss`."""
+        found = divergence(self.before, after, self.kind, self.task)
         return found if math.isfinite(found) else math.inf
 
     def sampled_loss(self, outputs: Tensor, generator: torch.Generator) -> Tensor:

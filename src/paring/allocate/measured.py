@@ -125,7 +125,7 @@ class Measured:
         ruler = self.yardstick
         with self._recording.playing(built, unit.layers):
             after = ruler.answers(built)
-        loss = ruler.between(ruler.before, after)
+        loss = ruler.loss_of(after)
         is_told = np.isfinite(loss) and self._start <= UNTOUCHED
         direction = to_bytes(direction_of(ruler.before, after, ruler.kind)) if is_told else b""
         return max(loss - self._start, 0.0), direction
