@@ -35,6 +35,8 @@ def run(out: Path, *launcher: str) -> float:
     command = [sys.executable, *launcher, "-m", "tests.train.several", str(out)]
     done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    processes = 2 if launcher else 1
+    assert done.stdout.split() == ["left:"] * processes  # a thread left would free its tensors too late, and abort
     with safe_open(out, "pt") as file:
         return float(file.metadata()["loss"])
 

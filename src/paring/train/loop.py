@@ -47,10 +47,8 @@ def fit(
     """
     if task.train is None:
         raise MissingError("training needs task.train, and the task has none. Give Task(train=...).")
-    from accelerate import Accelerator, DistributedDataParallelKwargs
-
-    accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
-    processes, device = Processes(accelerator), accelerator.device
+    processes = Processes.met()
+    device = processes.accelerator.device
     if resumable and task.scratch is not None:
         key = weights_digest(model, f"{training.key()} {objective} {task.seed}{key and ' '}{key}")
     teacher = teacher_of(task, objective)
@@ -65,7 +63,7 @@ def fit(
         own.data = own.data.to(device)
     processes.agree_(scorer.learned)
     # A wrapper only under torchrun; its `module` is `model` itself, so training stays in place.
-    student = accelerator.prepare_model(model)
+    student = processes.accelerator.prepare_model(model)
     weights = [p for p in (*chosen, *scorer.learned) if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=training.learning_rate, weight_decay=training.weight_decay)
     with watch(model, scorer.student_layers) as seen:

@@ -6,8 +6,13 @@ see their share too.
 
 from __future__ import annotations
 
+import atexit
+import gc
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -25,11 +30,39 @@ def quick_in_bf16(device: torch.device) -> bool:
     return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+@cache
+def _leaves_at_exit() -> None:
+    """Lets the others go before the interpreter ends.
+
+    A thread of gloo's that frees a tensor after that aborts the process. It ends with its group, and the group with the
+    last reference to it.
+    """
+
+    def leave() -> None:
+        gc.collect()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+    atexit.register(leave)
+
+
 @dataclass(frozen=True)
 class Processes:
     """What Accelerate knows of this process and the others."""
 
     accelerator: Any
+
+    @classmethod
+    def met(cls) -> Processes:
+        """This process, and under `torchrun` the others."""
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            import_module("torch.distributed.nn.functional")  # its defaults keep the group for good if they find one
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+
+        accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+        if accelerator.num_processes > 1:
+            _leaves_at_exit()
+        return cls(accelerator)
 
     @property
     def count(self) -> int:
