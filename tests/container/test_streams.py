@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from paring.container.classes import find_classes
 from paring.container.coders import encoder_of, packed, unpacked
 from paring.container.counts import Counts, chunks, decode_counts, encode_counts
-from paring.container.forms import SAMPLE_BYTES, _plain, pack_payload, unpack_payload
+from paring.container.forms import MOST_SAMPLED, _plain, pack_payload, unpack_payload
 from paring.container.reading import Reader, number, signed
 from paring.container.shapes import fitted_shape, priors_of
 from paring.container.streams import COUNTS, DIGITS, SHAPED, SMALLEST_STACKED, SPARSE, STACKED, decode, encode
@@ -179,10 +179,10 @@ def test_the_mask_of_many_floats_is_modelled_only_where_that_says_much_more() ->
 
 def test_of_a_large_payload_slices_say_how_it_zips(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(8)
-    floats = rng.standard_normal(SAMPLE_BYTES).astype("<f4")
+    floats = rng.standard_normal(MOST_SAMPLED).astype("<f4")
     headed = floats.copy()
-    headed[: SAMPLE_BYTES // 4] = 0  # as long as the slices together
-    odd = np.frombuffer(rng.integers(0, 256, 5000, np.uint8).tobytes() * 300, np.uint8)[: 4 * SAMPLE_BYTES + 1]
+    headed[: MOST_SAMPLED // 4] = 0  # as long as the slices together
+    odd = np.frombuffer(rng.integers(0, 256, 5000, np.uint8).tobytes() * 300, np.uint8)[: 4 * MOST_SAMPLED + 1]
     sizes: list[int] = []
     zip_of = zipped
 

@@ -1,4 +1,4 @@
-"""`pack` and `unpack`: an ONNX file to a `.paring` container and back, bit for bit, one tensor at a time.
+"""`pack` and `unpack`: an ONNX file to a `.paring` container and back, bit for bit, tensor by tensor.
 
 magic "PARING" and version 2
 section: head, JSON and the skeleton of the ONNX file        (a section is length, checksum, bytes)
@@ -11,6 +11,7 @@ import hashlib
 import json
 import mmap
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from paring.container.reading import LARGEST, Reader, section
 from paring.container.wire import Hole, holes
 from paring.container.zipped import unzipped_head, zipped_head
 from paring.core.atomic import whole_file
+from paring.engines import usable_cores
 from paring.errors import CorruptFileError, ExportError
 
 MAGIC, VERSION = b"PARING", 2
@@ -31,6 +33,7 @@ FREE_BYTES, MAX_EXPANSION = 1 << 24, 1 << 12  # a container of n bytes unpacks t
 FREE_HEAD, MAX_HEAD_EXPANSION = 1 << 18, 32
 SMALLEST_SECTION = 4  # bytes: length, checksum and one more
 PIECE = 1 << 20
+MAX_WORKERS = 4
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class PackedFile:
 
 
 def pack(source: str | Path, target: str | Path) -> PackedFile:
-    """Writes the ONNX file at `source` as a container at `target`, whole or not at all.
+    """Writes the ONNX file at `source` as a container at `target`, whole or not at all, several tensors at a time.
 
     Raises: CorruptFileError if `source` is no ONNX file; ExportError if it cannot be read or written, or keeps its
         weights in another file.
@@ -70,8 +73,7 @@ def pack(source: str | Path, target: str | Path) -> PackedFile:
             file.write(MAGIC + bytes([VERSION]))
             file.write(section(head))
             tensors = []
-            for hole in found:
-                packed = pack_payload(data[hole.at : hole.at + hole.size], hole.dims, hole.data_type)
+            for hole, packed in zip(found, _packed(data, found), strict=True):
                 body = section(packed.data)
                 file.write(body)
                 tensors.append(_entry(hole, packed, len(body)))
@@ -82,6 +84,14 @@ def pack(source: str | Path, target: str | Path) -> PackedFile:
                     f"{MAX_EXPANSION} times its size. Such weights hold nothing: take the layers out."
                 )
         return PackedFile(len(data), total, len(MAGIC) + 1 + len(section(head)), tuple(tensors))
+
+
+def _packed(data: memoryview, found: list[Hole]) -> Iterator[Packed]:
+    """Each tensor's payload packed, in their order, on as many cores as there are up to `MAX_WORKERS`."""
+    with ThreadPoolExecutor(min(MAX_WORKERS, len(usable_cores()))) as pool:
+        yield from pool.map(
+            lambda hole: pack_payload(data[hole.at : hole.at + hole.size], hole.dims, hole.data_type), found
+        )
 
 
 def unpack(source: str | Path, target: str | Path) -> int:

@@ -22,7 +22,8 @@ TYPES = {1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 9: 
          13: "<u8", 16: "<u2"}  # fmt: skip
 UINT4, INT4 = 21, 22
 SAMPLE = 1 << 16
-SAMPLE_BYTES, NUM_SLICES = 1 << 18, 8  # of a payload four times as large or larger: they say how it zips
+LEAST_SAMPLED, MOST_SAMPLED = 1 << 16, 1 << 18  # bytes of a payload four times as large or larger, an eighth of it
+NUM_SLICES = 8  # in which they lie: they say how it zips
 CLEARLY = 1.005
 WORTH_MASKING = 0.2
 WORTH_MODELLING = 0.9  # of a mask by counts: it is little beside the floats that it leaves
@@ -107,9 +108,9 @@ def _worth_zipping(raw: Bytes, data_type: int) -> tuple[tuple[int, bool], ...]:
     """Each form, looking for many repetitions or for few; of a large payload what is clearly shorter for slices."""
     ways = tuple((form, quick) for form in (ZSTD, PLANES) for quick in (False, True))
     width = itemsize(data_type)
-    if len(raw) < 4 * SAMPLE_BYTES or len(raw) % width:
+    if len(raw) < 4 * LEAST_SAMPLED or len(raw) % width:
         return ways
-    size = SAMPLE_BYTES // NUM_SLICES
+    size = min(max(LEAST_SAMPLED, len(raw) // 8), MOST_SAMPLED) // NUM_SLICES // width * width
     begins = [place * len(raw) // NUM_SLICES // width * width for place in range(NUM_SLICES)]
     some = np.concatenate([raw[begin : begin + size] for begin in begins])
     sizes = {
