@@ -48,7 +48,7 @@ def study(
     name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(NAMES)}.")],
     data: Annotated[Path | None, typer.Option(help="Folder of the data; else PARING_DATA is searched.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Where to; out/study-NAME by default.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Less data, fewer epochs, shorter timing.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Less data, fewer epochs and rows, shorter timing.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of training and of what is drawn.")] = 0,
     seeds: Annotated[int | None, typer.Option(min=1, help="conversion: so many of five folds.")] = None,
     log: Annotated[
