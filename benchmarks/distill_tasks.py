@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from paring.data.mnist import mnist
 from paring.data.sst2 import Labelled, sst2
 from paring.measure.metrics import accuracy
 from paring.studies.encoder import Text, encoder_task, text_batches
+from paring.studies.lenets import Shifted
 from paring.studies.logs import LOGS
 from paring.studies.logs import log_fold as one_fold
 from paring.studies.nets import conv_net, mlp
@@ -27,27 +27,6 @@ from paring.teach.teach import teach
 from paring.train import Training
 
 MNIST_TEACHER = Training(epochs=8, learning_rate=2e-3, weight_decay=1e-4)
-
-
-@dataclass(frozen=True, eq=False)
-class Shifted:
-    """Batches of images moved by up to `most` pixels each way, drawn from torch's global generator."""
-
-    inputs: Tensor
-    targets: Tensor
-    batch_size: int
-    most: int = 2
-
-    def __len__(self) -> int:
-        return -(-len(self.targets) // self.batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for rows in torch.split(torch.randperm(len(self.targets)), self.batch_size):
-            x, m = F.pad(self.inputs[rows], (self.most,) * 4), self.most
-            dy, dx = torch.randint(0, 2 * m + 1, (2, len(rows)))
-            ys, xs = (torch.arange(28)[None] + shift[:, None] for shift in (dy, dx))
-            moved = x[torch.arange(len(rows))[:, None, None], 0, ys[:, :, None], xs[:, None, :]]
-            yield moved[:, None].contiguous(), self.targets[rows]
 
 
 def mnist_task(*, copies: int = 1, most: int = 2, num_train: int | None = None) -> Task:

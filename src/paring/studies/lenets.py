@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import replace
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,12 +12,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from paring.core.edit import Progress
-from paring.core.task import Task
+from paring.core.task import Batch, Task
 from paring.data.batches import batches
 from paring.data.files import find_file
 from paring.data.mnist import mnist
 from paring.data.splits import Splits
-from paring.studies.demo import image_task
+from paring.studies.demo import SETUPS, image_task, untrained_task
 from paring.studies.nets import mlp
 from paring.studies.teachers import trained
 from paring.train import Training
@@ -67,6 +67,37 @@ def lenet5(data: str | Path | None = None, *, seed: int = 0) -> Generator[Progre
     with torch.no_grad():
         model.conv1.weight.mul_(255 / 256)
     return _task("lenet-5", model.eval(), mnist(data), seed)
+
+
+def taught_lenet5(data: str | Path | None = None, *, seed: int = 0) -> Generator[Progress, None, Task]:
+    """LeNet-5 beside the demo's convolutional net as its teacher `cnn`; training images move by up to a pixel.
+
+    Raises as `lenet5`.
+    """
+    task = yield from lenet5(data, seed=seed)
+    taught = yield from trained(untrained_task("mnist", data), SETUPS["mnist"].training)
+    return replace(task, train=Shifted(*mnist(data).train, 128, 1), teachers={"cnn": taught.model})
+
+
+@dataclass(frozen=True, eq=False)
+class Shifted:
+    """Batches of images moved by up to `most` pixels each way, drawn from torch's global generator."""
+
+    inputs: Tensor
+    targets: Tensor
+    batch_size: int
+    most: int = 2
+
+    def __len__(self) -> int:
+        return -(-len(self.targets) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for rows in torch.split(torch.randperm(len(self.targets)), self.batch_size):
+            x, m = F.pad(self.inputs[rows], (self.most,) * 4), self.most
+            dy, dx = torch.randint(0, 2 * m + 1, (2, len(rows)))
+            ys, xs = (torch.arange(28)[None] + shift[:, None] for shift in (dy, dx))
+            moved = x[torch.arange(len(rows))[:, None, None], 0, ys[:, :, None], xs[:, None, :]]
+            yield moved[:, None].contiguous(), self.targets[rows]
 
 
 def _task(name: str, model: nn.Module, splits: Splits, seed: int) -> Task:
