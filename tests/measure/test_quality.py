@@ -15,7 +15,7 @@ from paring.engines import open_session
 from paring.engines.protocol import Array, Arrays
 from paring.errors import BatchError, EngineError, TaskError
 from paring.measure.metrics import accuracy, auc, log_loss, poisson_log_loss
-from paring.measure.quality import file_inputs, file_outputs, file_quality, quality
+from paring.measure.quality import file_inputs, file_outputs, file_quality, outputs_side_by_side, quality
 from paring.numerics.statistics import tango_interval
 
 
@@ -50,6 +50,16 @@ def test_a_file_is_scored_by_its_own_answers(engine: str, task: Task, linear_fil
     spoilt = torch.roll(outputs, 1, dims=1)
     against = file_quality(session, task, task.validation, spoilt, split="validation")
     assert against.drop == -1.0 and against.drop_interval == tango_interval(0, 20, 20)
+
+
+def test_files_side_by_side_answer_as_each_alone_and_read_each_batch_once(task: Task, linear_file: Path) -> None:
+    sessions = [open_session(linear_file, Target(engine=engine)) for engine in ("onnxruntime", "openvino")]
+    alone = [file_outputs(session, task.validation) for session in sessions]
+    read = iter(list(task.validation))
+    together, targets = outputs_side_by_side(sessions, read)
+    assert next(read, None) is None
+    for (outputs, wanted), beside in zip(alone, together, strict=True):
+        assert torch.equal(outputs, beside) and torch.equal(wanted, targets)
 
 
 def test_inputs_go_by_name_or_by_order() -> None:

@@ -32,7 +32,7 @@ from paring.measure.eager import as_inputs, eager_session
 from paring.measure.latency import Runner, compare, noise_floor, verdict
 from paring.measure.lives import interleave_anew
 from paring.measure.macs import macs, num_params
-from paring.measure.quality import file_inputs, file_outputs, quality
+from paring.measure.quality import file_inputs, outputs_side_by_side, quality
 from paring.measure.samples import Samples
 from paring.measure.slices import train_gap
 from paring.settings import changed_settings
@@ -58,7 +58,7 @@ def judge(
     yield Progress(1, NUM_STAGES, "checking the file against the model")
     parity, refused = _parity(path, model, task, bench)
     yield Progress(2, NUM_STAGES, "quality of the file")
-    answers = {target: file_outputs(open_session(path, target), task.validation) for target in parity}
+    before, answers = _answers(path, tuple(parity), task, baseline)
     yield Progress(3, NUM_STAGES, "timing the file, interleaved with the baseline")
     example = timed_inputs(task, bench.batch_size)
     reference = _reference(baseline, path, tuple(parity), bench, example)
@@ -71,7 +71,7 @@ def judge(
     best = _fastest(samples, tuple(parity))
     yield Progress(4, NUM_STAGES, "memory of a fresh process")
     outputs, targets = answers[best]
-    before = outputs if baseline is None else _outputs(baseline, task)
+    before = outputs if before is None else before
     floor = noise_floor(samples, BASE, AGAIN)
     behind = evidence(path, best, file_inputs(open_session(path, best), example), samples, bench)
     measurement = Measurement(
@@ -114,9 +114,8 @@ def _coded(path: Path, target: Path) -> int | None:
 def headline(judged: Judged, baseline: Judged, task: Task) -> Measurement:
     """The measurement with its one look at `test` (at `validation`, and said so, where the task has no test)."""
     split, data = task.headline()
-    before, _ = file_outputs(open_session(baseline.model, baseline.measurement.target), data)
     session = open_session(judged.model, judged.measurement.target)
-    after, targets = file_outputs(session, data)
+    (before, after), targets = outputs_side_by_side([_opened(baseline), session], data)
     seen = _quality(task, before, after, targets, split)
     gap = train_gap(session, task, seen.metric, seen.num_examples)
     return replace(judged.measurement, headline=replace(seen, train_gap=gap))
@@ -198,8 +197,19 @@ def _fastest(samples: Samples, targets: tuple[Target, ...]) -> Target:
     return min(targets, key=lambda target: (samples.latency_ms(str(target))["p50"], str(target)))
 
 
-def _outputs(baseline: Judged, task: Task) -> Tensor:
-    return file_outputs(open_session(baseline.model, baseline.measurement.target), task.validation)[0]
+def _answers(
+    path: Path, targets: tuple[Target, ...], task: Task, baseline: Judged | None
+) -> tuple[Tensor | None, Answers]:
+    """What the baseline's file answers on `validation`, if there is one, and what the file does on each Target."""
+    files = [open_session(path, target) for target in targets]
+    first = [] if baseline is None else [_opened(baseline)]
+    outputs, wanted = outputs_side_by_side([*first, *files], task.validation)
+    own = outputs[len(first) :]
+    return outputs[0] if first else None, {one: (seen, wanted) for one, seen in zip(targets, own, strict=True)}
+
+
+def _opened(judged: Judged) -> Session:
+    return open_session(judged.model, judged.measurement.target)
 
 
 def _timed(samples: Samples, parity: Mapping[Target, float]) -> tuple[Target, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 from paring.core.measurement import Quality
 from paring.core.metric import Metric
 from paring.core.task import Batches, Inputs, Task
+from paring.engines import usable_cores
 from paring.engines.protocol import Array, Session
 from paring.errors import BatchError, EngineError, TaskError
 from paring.measure.slices import agreement, class_drops
@@ -45,17 +48,29 @@ def file_outputs(session: Session, data: Batches) -> tuple[Tensor, Tensor]:
 
     Raises: TaskError for no batch, BatchError for a batch that is not (inputs, target), EngineError if it does not fit.
     """
-    outputs: list[Tensor] = []
+    (outputs,), targets = outputs_side_by_side([session], data)
+    return outputs, targets
+
+
+def outputs_side_by_side(sessions: Sequence[Session], data: Batches) -> tuple[list[Tensor], Tensor]:
+    """`file_outputs` of several files, with the same targets: each batch is read once, and run on several cores."""
+    outputs: list[list[Tensor]] = [[] for _ in sessions]
     targets: list[Tensor] = []
-    for number, batch in enumerate(data):
-        if not isinstance(batch, tuple | list) or len(batch) != 2:
-            raise BatchError(f"batch {number}: it is {type(batch).__name__}; it must be (inputs, target).")
-        inputs, target = batch
-        outputs.append(torch.from_numpy(session.run(file_inputs(session, inputs))[0]))
-        targets.append(torch.as_tensor(target))
-    if not outputs:
+    with ThreadPoolExecutor(max(1, min(len(sessions), len(usable_cores())))) as pool:
+        for number, batch in enumerate(data):
+            if not isinstance(batch, tuple | list) or len(batch) != 2:
+                raise BatchError(f"batch {number}: it is {type(batch).__name__}; it must be (inputs, target).")
+            inputs, target = batch
+            for answers, answer in zip(outputs, pool.map(partial(_answer, inputs), sessions), strict=True):
+                answers.append(answer)
+            targets.append(torch.as_tensor(target))
+    if not targets:
         raise TaskError("the data set holds no batch; give at least one.")
-    return torch.cat(outputs), torch.cat(targets)
+    return [torch.cat(answers) for answers in outputs], torch.cat(targets)
+
+
+def _answer(inputs: Inputs, session: Session) -> Tensor:
+    return torch.from_numpy(session.run(file_inputs(session, inputs))[0])
 
 
 def file_quality(

@@ -75,7 +75,8 @@ def taught_lenet5(data: str | Path | None = None, *, seed: int = 0) -> Generator
     Raises as `lenet5`.
     """
     task = yield from lenet5(data, seed=seed)
-    taught = yield from trained(untrained_task("mnist", data), SETUPS["mnist"].training)
+    untrained = untrained_task("mnist", None if data is None else Path(data))
+    taught = yield from trained(untrained, SETUPS["mnist"].training)
     return replace(task, train=Shifted(*mnist(data).train, 128, 1), teachers={"cnn": taught.model})
 
 

@@ -125,8 +125,8 @@ CLAIMS = (
         _coded, _smaller(39, 0.0),
     ),
     Claim(
-        "lenet-5: taught by a larger net under the price of its bits", "39 times smaller (error 0.80 -> 0.74 %)", _coded,
-        _smaller(39, 0.0),
+        "lenet-5: taught by a larger net under the price of its bits", "39 times smaller (error 0.80 -> 0.74 %)",
+        _coded, _smaller(39, 0.0),
     ),
     Claim(
         "alexnet shape: coded, no training, slope 2.2e-10", "35 times smaller, no loss of accuracy (trained)", _coded,
