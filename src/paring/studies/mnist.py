@@ -52,7 +52,7 @@ QUICK, QUICK_JUDGED = 4000, 2000  # images of a quick run: for training, and of 
 
 
 def mnist_study(data: str | Path | None = None, *, quick: bool = False, seed: int = 0) -> Study:
-    """The study on MNIST, or on scikit-learn's digits where MNIST is nowhere; `quick` trains on a tenth of it."""
+    """The study on MNIST, or on scikit-learn's digits where MNIST is nowhere; `quick` trains on 4,000 images."""
     splits, name, side = _splits(data, quick)
     teacher = Training(epochs=2 if quick else 6, learning_rate=2e-3, weight_decay=1e-4)
     wide = Training(epochs=3 if quick else 10, learning_rate=1e-3, weight_decay=1e-4)
