@@ -42,6 +42,7 @@ def main() -> None:
     results, out = HOME / "results" / f"{name}.json", options.out or Path(f"out/study-{options.name}")
     if not options.render:
         torch.set_num_threads(options.threads)
+        imported = commit()  # before the checkout can move on under a long run
         study = study_of(options.name, Asked(logs=tuple(options.log), seeds=options.seeds))
         last, begun, fresh = "", time.perf_counter(), not out.exists()
         for told in run_study(study, out, Bench(), f"paring study {options.name}", anew=options.again):
@@ -54,7 +55,7 @@ def main() -> None:
         said = json.loads((out / "results.json").read_text())
         said["rows"] = [{key: value for key, value in row.items() if key not in BULKY} for row in said["rows"]]
         more = {
-            "commit": commit(),
+            "commit": imported,
             "quiet": options.quiet_machine or options.again,
             "about": study.about,
             "title": study.title,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from paring.numerics.cholesky import inverse_root
+
 LARGEST = 127
 BLOCK = 64
 ROWS_AT_ONCE = 1024
@@ -63,9 +65,8 @@ def rate_distortion_round(
     gain = 1 / (math.log(2) * max(float((s_OI**2).mean()), 1e-6))
     ridge = rate_weight * gain / 2
     with_rate = H + ridge * torch.eye(len(H), dtype=H.dtype)
-    aim_OI = torch.linalg.solve(with_rate, (s_OI @ H).T).T
-    inverse_II = torch.cholesky_inverse(torch.linalg.cholesky(with_rate))
-    upper_II = torch.linalg.cholesky(inverse_II, upper=True)
+    upper_II = inverse_root(with_rate)
+    aim_OI = s_OI @ H @ upper_II.T @ upper_II  # s H (H + ridge)^-1
     q_OI = torch.round(aim_OI).clamp(-LARGEST, LARGEST)
     for _ in range(rounds):
         q_OI = _sweep(aim_OI, upper_II, rates_of(q_OI), weight_O, ridge)
@@ -143,8 +144,7 @@ def spaced_round(W_OI: Tensor, H_II: Tensor, step: float, resolution: int = 4) -
     Reference: Lifar, Savkin, Ordentlich & Polyanskiy 2026 (WaterSIC), arXiv:2603.04956.
     """
     W, H = W_OI.detach().double(), H_II.double()
-    inverse_II = torch.cholesky_inverse(torch.linalg.cholesky(H))
-    upper_II = torch.linalg.cholesky(inverse_II, upper=True)
+    upper_II = inverse_root(H)
     diagonal_I = upper_II.diagonal()
     spacing_I = power_of_two(step * diagonal_I / diagonal_I.log().mean().exp(), resolution)
     left_OI, q_OI, scale_I = W.clone(), torch.zeros_like(W), torch.zeros_like(spacing_I)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from paring.errors import ShapeError
+from paring.numerics.cholesky import inverse_root
 from paring.numerics.importance import NM, count_of, lowest, nm_mask
 from paring.numerics.remembered import remembered
 
@@ -63,7 +64,7 @@ def obs_mask(
 
 def _blocks(W_OI: Tensor, H_II: Tensor, sparsity: float | NM, gone_OI: Tensor, block_size: int) -> Tensor:
     num_out, num_in = W_OI.shape
-    U_II = torch.linalg.cholesky(inverse(H_II), upper=True)
+    U_II = inverse_root(H_II)
     keep = torch.ones_like(W_OI, dtype=torch.bool)
     step = math.ceil(block_size / sparsity.m) * sparsity.m if isinstance(sparsity, NM) else block_size
     for first in range(0, num_in, step):

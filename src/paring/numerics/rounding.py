@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from paring.errors import LayerError
+from paring.numerics.cholesky import inverse_root
 from paring.numerics.grid import Grid
 
 BLOCK = 128  # columns whose corrections are kept together, so that the rest is updated by one product
@@ -48,7 +49,7 @@ def obs_round(W_OI: Tensor, H_II: Tensor, grid: Grid, *, damping: float = 0.01, 
     order_I = H.diagonal().argsort(descending=True, stable=True) if ordered else torch.arange(len(H))
     W_IO, scale_IO, zero_IO = _columns(W_OI, grid, order_I)
     H = H[order_I][:, order_I]
-    U_II = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(H)), upper=True)
+    U_II = inverse_root(H)
     q_IO = torch.empty_like(W_IO)
     for start in range(0, len(W_IO), BLOCK):
         stop = min(start + BLOCK, len(W_IO))

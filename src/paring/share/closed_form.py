@@ -23,6 +23,7 @@ from paring.graph.folding import folds
 from paring.graph.shared import EvenGrid
 from paring.graph.sites import submodule
 from paring.graph.targets import targets
+from paring.numerics.cholesky import inverse_root_diagonal
 from paring.numerics.rounding import damped
 
 LARGEST, CODED = 127, 120  # the largest integer, and the largest that a weight itself may come to
@@ -45,8 +46,7 @@ class Priced:
 
     def step(self, slope: float) -> float:
         """The even step at which, on a fine grid, one more bit would save less than `slope` of the loss a weight."""
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(self.moment_II))
-        errors_I = torch.linalg.cholesky(inverse, upper=True).diagonal()
+        errors_I = inverse_root_diagonal(self.moment_II)
         alive = self.moment_II.diagonal() > 2 * self.moment_II.diagonal().min()
         chosen = errors_I[alive] if bool(alive.any()) else errors_I
         step = FINE * math.sqrt(slope / self.curvature) * float(chosen.log().mean().exp())
