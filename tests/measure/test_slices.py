@@ -15,8 +15,8 @@ from paring.data.batches import batches
 from paring.engines.protocol import Array, Arrays
 from paring.errors import ShapeError
 from paring.measure.metrics import accuracy, auc, log_loss, rmse
-from paring.measure.quality import quality
-from paring.measure.slices import agreement, class_drops, slice_drops, train_gap
+from paring.measure.quality import file_outputs, quality
+from paring.measure.slices import agreement, class_drops, slice_drops, train_gap, training_examples
 from paring.numerics.statistics import tango_interval
 
 
@@ -133,14 +133,19 @@ def gap_task(train: Batches | None) -> Task:
     return Task(nn.Linear(1, 1), x[:2], validation=data, train=train, loss=nn.functional.mse_loss, metric=accuracy)
 
 
+def gap_of(session: Sign, task: Task, held_out: float, num_examples: int) -> float | None:
+    """The gap on as many training examples, as a file's headline has it."""
+    return train_gap(task, *file_outputs(session, training_examples(task, num_examples)), held_out)
+
+
 def test_the_gap_is_what_training_data_is_better_by_over_as_many_examples() -> None:
     x = torch.linspace(-1, 1, 40)[:, None]
     right = batches(x, (x[:, 0] > 0).long(), 10)
     session = Sign([])
-    assert train_gap(session, gap_task(right), 0.75, 20) == pytest.approx(0.25)
+    assert gap_of(session, gap_task(right), 0.75, 20) == pytest.approx(0.25)
     assert session.seen == [10, 10]
     half_right = batches(x, torch.tensor([0, 1] * 20), 10)
-    assert train_gap(Sign([]), gap_task(half_right), 0.75, 40) == pytest.approx(-0.25)
+    assert gap_of(Sign([]), gap_task(half_right), 0.75, 40) == pytest.approx(-0.25)
 
 
 def test_the_gap_is_the_same_each_time_from_a_shuffling_loader_and_none_without_training_data() -> None:
@@ -148,10 +153,10 @@ def test_the_gap_is_the_same_each_time_from_a_shuffling_loader_and_none_without_
     shuffled = batches(x, torch.arange(40) % 3 // 2, 10, shuffle=True)
     task = gap_task(shuffled)
     before = torch.random.get_rng_state()
-    first, second = (train_gap(Sign([]), task, 0.5, 10) for _ in range(2))
+    first, second = (gap_of(Sign([]), task, 0.5, 10) for _ in range(2))
     assert first == second
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert train_gap(Sign([]), gap_task(None), 0.5, 10) is None
-    assert train_gap(Sign([]), replace(gap_task(None), train=[]), 0.5, 10) is None
+    assert training_examples(gap_task(None), 10) == []
+    assert training_examples(replace(gap_task(None), train=[]), 10) == []
     unlabelled = replace(gap_task(batches(x, torch.full((40,), torch.nan), 10)), metric=rmse)
-    assert train_gap(Sign([]), unlabelled, 0.5, 10) is None
+    assert gap_of(Sign([]), unlabelled, 0.5, 10) is None

@@ -6,6 +6,7 @@ import copy
 import json
 import math
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,9 +33,9 @@ from paring.measure.eager import as_inputs, eager_session
 from paring.measure.latency import Runner, compare, noise_floor, verdict
 from paring.measure.lives import interleave_anew
 from paring.measure.macs import macs, num_params
-from paring.measure.quality import file_inputs, outputs_side_by_side, quality
+from paring.measure.quality import file_inputs, file_outputs, outputs_side_by_side, quality
 from paring.measure.samples import Samples
-from paring.measure.slices import train_gap
+from paring.measure.slices import train_gap, training_examples
 from paring.settings import changed_settings
 
 BASE, AGAIN, EAGER = "baseline", "baseline again", "eager baseline"
@@ -112,12 +113,18 @@ def _coded(path: Path, target: Path) -> int | None:
 
 
 def headline(judged: Judged, baseline: Judged, task: Task) -> Measurement:
-    """The measurement with its one look at `test` (at `validation`, and said so, where the task has no test)."""
+    """The measurement with its one look at `test` (at `validation`, and said so, where the task has no test).
+
+    Beside it, how much better the file is on training data, of which as many examples are read as of validation's.
+    """
     split, data = task.headline()
-    session = open_session(judged.model, judged.measurement.target)
-    (before, after), targets = outputs_side_by_side([_opened(baseline), session], data)
-    seen = _quality(task, before, after, targets, split)
-    gap = train_gap(session, task, seen.metric, seen.num_examples)
+    shown = training_examples(task, judged.measurement.quality.num_examples)
+    files = (judged, baseline) if baseline.model != judged.model else (judged,)
+    with ThreadPoolExecutor(1) as aside:
+        learned = aside.submit(file_outputs, _opened(judged), shown) if shown else None
+        outputs, targets = outputs_side_by_side([_opened(one) for one in files], data)
+    seen = _quality(task, outputs[-1], outputs[0], targets, split)
+    gap = None if learned is None else train_gap(task, *learned.result(), seen.metric)
     return replace(judged.measurement, headline=replace(seen, train_gap=gap))
 
 

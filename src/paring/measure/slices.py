@@ -11,8 +11,7 @@ from torch.nn import functional
 
 from paring.core.detail import Agreement, SliceDrop
 from paring.core.metric import Metric
-from paring.core.task import Batch, Batches, Task, batch_size_of
-from paring.engines.protocol import Session
+from paring.core.task import Batch, Task, batch_size_of
 from paring.errors import ShapeError
 from paring.numerics.statistics import bootstrap_drop_interval, paired_drop_interval
 
@@ -75,34 +74,28 @@ def slice_drops(
     return tuple(sorted(found, key=lambda one: (-one.drop, one.name)))
 
 
-def train_gap(session: Session, task: Task, held_out: float, num_examples: int) -> float | None:
-    """How much better the metric is on training data than `held_out`; None without training data, or without its labels
-    (NaN).
+def training_examples(task: Task, num_examples: int) -> list[Batch]:
+    """The first batches of training data, with so many examples or a few more; none without training data.
 
-    It reads as many training examples as there are held-out ones, so that the two cost the same.
+    A loader that shuffles gives the same ones each time, and torch's generator is left as it was.
     """
-    from paring.measure.quality import file_outputs
-
-    if task.train is None:
-        return None
-    batches = _first(task.train, num_examples, task.seed)
-    if not batches:
-        return None
-    gap = task.metric.drop(task.metric(*file_outputs(session, batches)), held_out)
-    return gap if math.isfinite(gap) else None
-
-
-def _first(data: Batches, count: int, seed: int) -> list[Batch]:
     taken: list[Batch] = []
     seen = 0
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # a shuffling loader gives the same rows each time
-        for inputs, target in data:
+        torch.manual_seed(task.seed)
+        for inputs, target in () if task.train is None else task.train:
             taken.append((inputs, target))
             seen += batch_size_of(inputs)
-            if seen >= count:
+            if seen >= num_examples:
                 break
     return taken
+
+
+def train_gap(task: Task, outputs: Tensor, targets: Tensor, held_out: float) -> float | None:
+    """How much better the metric is on answers to training data, (n, ...) both, than `held_out`; None without labels
+    (NaN)."""
+    gap = task.metric.drop(task.metric(outputs, targets), held_out)
+    return gap if math.isfinite(gap) else None
 
 
 def _drop(

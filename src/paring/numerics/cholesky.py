@@ -16,7 +16,8 @@ def upper_root(H_II: Tensor) -> Tensor:
 
     Raises: torch.linalg.LinAlgError if H is not positive definite.
     """
-    return torch.linalg.cholesky(H_II.flip(0, 1)).flip(0, 1)
+    root_II: Tensor = torch.linalg.cholesky(H_II.flip(0, 1)).flip(0, 1)
+    return root_II
 
 
 def inverse_root(H_II: Tensor) -> Tensor:
