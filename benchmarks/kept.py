@@ -65,11 +65,11 @@ def placed(results: dict[str, Any], about: dict[str, Any]) -> dict[str, str]:
 
 
 def _where(about: dict[str, Any]) -> str | None:
-    """The processor, and the GPU that trains where there is one."""
+    """The processor with its instructions (names alone are shared by several), and the GPU where there is one."""
     if "machine" not in about:
         return None
-    cpu, gpu = about["machine"]["cpu"], about["machine"].get("gpu")
-    return f"{cpu}, {gpu}" if gpu else str(cpu)
+    here = about["machine"]
+    return ", ".join([here["cpu"], *here["flags"], *([here["gpu"]] if "gpu" in here else [])])
 
 
 def elsewhere(rows: dict[str, dict[str, Any]], key: str = "where", verb: str = "Made") -> str:

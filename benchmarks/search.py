@@ -279,6 +279,7 @@ def main() -> None:
     parser.add_argument("sections", nargs="*", default=[], help="tables, foretold, bytes, faster, clock, distill, time")
     parser.add_argument("--only", default="", help="rows whose names hold these words")
     parser.add_argument("--threads", type=int, default=1, help="torch's, for what is not timed")
+    parser.add_argument("--again", action="store_true", help="rows that are there too, one by one")
     parser.add_argument("--render", action="store_true", help="write the page from the rows that are there")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -287,7 +288,7 @@ def main() -> None:
         if section not in (given.sections or ("tables", "foretold", "bytes", "distill")) or given.render:
             continue
         for name, make in made.items():
-            if name in known["rows"].get(section, {}) or given.only not in name:
+            if (name in known["rows"].get(section, {}) and not given.again) or given.only not in name:
                 continue
             print(time.strftime("%H:%M:%S"), section, name, flush=True)
             TABLE.add(make(), "rows", section, name, machine=machine(), versions=versions())

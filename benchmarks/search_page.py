@@ -102,7 +102,7 @@ def _bytes(rows: dict[str, Any]) -> str:
             parts.append("\n".join(_beaten(task, rows)) or "No row beats a joint one in both.")
         else:
             parts.append("Joint rows alone so far: nothing to hold them against.")
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, elsewhere(rows)])
 
 
 def _clock(every: dict[str, Any], rows: dict[str, Any]) -> str:
@@ -139,7 +139,7 @@ def _clock(every: dict[str, Any], rows: dict[str, Any]) -> str:
         )
         floor = f"Noise floor {row['noise_floor']:.1%}."
         parts.append(f"### {task}, {row['target']}\n\n{floor}\n\n{_table(heads, lines)}\n{said}")
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, elsewhere(rows)])
 
 
 def _beaten(
@@ -188,7 +188,7 @@ def _time(rows: dict[str, Any]) -> str:
         for name, row in rows.items()
     ]
     told = "`within_10%` is the share of mixes left out of the fit whose time is foretold within 10 %."
-    return f"## Time\n\n{told}\n\n{_table(('row', 'figures'), lines)}"
+    return "\n".join([f"## Time\n\n{told}\n\n{_table(('row', 'figures'), lines)}", elsewhere(rows), ""])
 
 
 def _shown(value: Any) -> str:

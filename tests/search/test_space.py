@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from torch import nn
 
 from paring import Target
+from paring.finetune import Finetune
 from paring.quantize.embedding import Embedding
 from paring.search.draws import Scripted
 from paring.search.space import _has_tables, space_for
@@ -27,3 +30,18 @@ def test_tables_that_another_layer_shares_stay() -> None:
     tied[1].weight = tied[0].weight
     assert not _has_tables(tied)
     assert not _has_tables(nn.Sequential(nn.Embedding(7, 5, max_norm=1.0)))
+
+
+def test_what_is_tried_first_fits_the_processor_and_the_net() -> None:
+    space = space_for(image_task(), Target())
+    asked = [
+        [one.script.get("speedup") for one in space.first(vnni) if one.script["family"] == "allocate"]
+        for vnni in (False, True)
+    ]
+    assert asked == [[2.0, 3.0], [4.0, 6.0]]
+    assert {one.script["learning_rate"] for one in space.first(True)} == {1e-3}
+    encoder = replace(space, families=(*space.families, "neurons"), precision="bf16")
+    cut = next(one for one in encoder.first(True) if one.script["family"] == "neurons")
+    recovery = encoder.recipe(cut).passes[1]
+    assert isinstance(recovery, Finetune)
+    assert (recovery.learning_rate, recovery.precision, recovery.epochs) == (1e-4, "bf16", 2)

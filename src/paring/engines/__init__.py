@@ -18,8 +18,8 @@ from paring.engines.protocol import FileSession, Session, Shapes
 from paring.errors import CorruptFileError, EngineError, UnknownNameError
 
 __all__ = [
-    "FileSession", "Session", "check_file", "cpu_flags", "devices", "engine_versions", "has_vnni", "installed_engines",
-    "machine", "open_session", "precisions", "usable_cores",
+    "FileSession", "Session", "check_file", "cpu_flags", "cpu_precisions", "devices", "engine_versions", "has_vnni",
+    "installed_engines", "machine", "open_session", "precisions", "usable_cores",
 ]  # fmt: skip
 
 

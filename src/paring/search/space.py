@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -15,6 +15,7 @@ from paring.core.recipe import Pass, Recipe
 from paring.core.target import Target
 from paring.core.task import Task, outputs_and_targets
 from paring.distill.response import Response
+from paring.engines import cpu_precisions
 from paring.factorize.rank import Ratio
 from paring.factorize.whitened_svd import WhitenedSvd
 from paring.finetune import Finetune
@@ -32,21 +33,15 @@ from paring.search.draws import Draws, Scripted
 RESPONSES = {"classes": "classes", "logit": "classes", "log rate": "poisson", "value": "mse", "squares": "mse"}
 RATIOS = (0.25, 0.5, 0.625, 0.75, 0.875)
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
-FIRST: tuple[Mapping[str, Any], ...] = (
-    {"family": "store", "finish": "int8"},
-    {"family": "store", "finish": "half"},
-    {"family": "allocate", "speedup": 2.0, "shrink": 4.0, "epochs": 0},
-    {"family": "channels", "ratio": 0.5, "finish": "int8", "epochs": 2},
-    {"family": "allocate", "speedup": 3.0, "shrink": 4.0, "epochs": 2},
-    {"family": "rank", "ratio": 0.5, "finish": "int8", "epochs": 1},
-)
+SPEEDUPS = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+ENCODER_RATE, RATE = 1e-4, 1e-3  # of recovery, before the sampler knows better
 
 
 @dataclass(frozen=True)
 class Space:
     """What may be drawn for a task. `epochs` are the lengths of recovery, none where the task has no training data.
 
-    `has_tables`: it has embedding tables, which go to integers with everything else.
+    `has_tables`: it has embedding tables, which go to integers with everything else. `precision` is that of recovery.
     """
 
     families: tuple[str, ...]
@@ -55,6 +50,7 @@ class Space:
     response: str
     target: Target
     has_tables: bool = False
+    precision: Literal["fp32", "bf16"] = "fp32"
 
     def recipe(self, draws: Draws) -> Recipe:
         """One recipe, named by its hash. Its draws are few and coarse, so that recipes share their first steps."""
@@ -68,9 +64,23 @@ class Space:
             steps += self._finish(draws.choose("finish", self.finishes[1:] if not steps else self.finishes))
         return named(Recipe(tuple(steps)))
 
-    def first(self) -> list[Scripted]:
-        """What is tried before anything is known."""
-        return [Scripted(script) for script in FIRST if script["family"] in self.families]
+    def first(self, vnni: bool) -> list[Scripted]:
+        """What is tried before anything is known.
+
+        With `vnni` integers alone are two to three times as fast as floats, so that the solver is asked for more.
+        """
+        fast, faster = (4.0, 6.0) if vnni else (2.0, 3.0)
+        rate = ENCODER_RATE if "neurons" in self.families else RATE
+        scripts: tuple[Mapping[str, Any], ...] = (
+            {"family": "store", "finish": "int8"},
+            {"family": "store", "finish": "half"},
+            {"family": "neurons", "ratio": 0.5, "finish": "int8", "epochs": 2},
+            {"family": "allocate", "speedup": fast, "shrink": 4.0, "epochs": 0},
+            {"family": "channels", "ratio": 0.5, "finish": "int8", "epochs": 2},
+            {"family": "allocate", "speedup": faster, "shrink": 4.0, "epochs": 2},
+            {"family": "rank", "ratio": 0.5, "finish": "int8", "epochs": 1},
+        )
+        return [Scripted({"learning_rate": rate, **one}) for one in scripts if one["family"] in self.families]
 
     def _cut(self, family: str, ratio: float) -> Pass:
         if family == "channels":
@@ -81,7 +91,7 @@ class Space:
 
     def _allocate(self, draws: Draws) -> Pass:
         return Allocate(
-            speedup=draws.choose("speedup", (1.5, 2.0, 3.0, 4.0, 6.0)),
+            speedup=draws.choose("speedup", SPEEDUPS),
             shrink=draws.choose("shrink", (2.0, 4.0, 8.0)),
             target=self.target,
             recovery=self._recovery(draws),
@@ -97,7 +107,8 @@ class Space:
             alpha=draws.choose("alpha", (0.9, 0.5, 0.7, 1.0)),
             kind=self.response,  # type: ignore[arg-type]
         )
-        return Finetune(epochs=epochs, learning_rate=draws.choose("learning_rate", RATES), objective=objective)
+        rate = draws.choose("learning_rate", RATES)
+        return Finetune(epochs=epochs, learning_rate=rate, objective=objective, precision=self.precision)
 
     def _finish(self, finish: str) -> list[Pass]:
         tables: list[Pass] = [Embedding()] if self.has_tables else []
@@ -127,7 +138,9 @@ def space_for(task: Task, target: Target, *, max_epochs: int = 4) -> Space:
     lengths: Sequence[int] = [n for n in (0, 1, 2, 4, 8, 16) if n <= max_epochs] if task.train is not None else [0]
     before, _ = outputs_and_targets(task, task.model, [next(iter(task.validation))])
     response = RESPONSES[kind_of(before, task)]
-    return Space(tuple(families), tuple(finishes), tuple(lengths), response, target, _has_tables(task.model))
+    precision: Literal["fp32", "bf16"] = "bf16" if "bf16" in cpu_precisions() else "fp32"
+    tables = _has_tables(task.model)
+    return Space(tuple(families), tuple(finishes), tuple(lengths), response, target, tables, precision)
 
 
 def _has_tables(model: nn.Module) -> bool:
