@@ -41,7 +41,7 @@ def test_what_is_tried_first_fits_the_processor_and_the_net() -> None:
     assert asked == [[2.0, 3.0], [4.0, 6.0]]
     assert {one.script["learning_rate"] for one in space.first(True)} == {1e-3}
     encoder = replace(space, families=(*space.families, "neurons"), precision="bf16")
-    cut = next(one for one in encoder.first(True) if one.script["family"] == "neurons")
+    cut = next(one for one in encoder.first(True) if one.script["family"] == "neurons" and one.script["epochs"])
     recovery = encoder.recipe(cut).passes[1]
     assert isinstance(recovery, Finetune)
     assert (recovery.learning_rate, recovery.precision, recovery.epochs) == (1e-4, "bf16", 2)

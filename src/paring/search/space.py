@@ -74,8 +74,9 @@ class Space:
         scripts: tuple[Mapping[str, Any], ...] = (
             {"family": "store", "finish": "int8"},
             {"family": "store", "finish": "half"},
-            {"family": "neurons", "ratio": 0.5, "finish": "int8", "epochs": 2},
+            {"family": "neurons", "ratio": 0.25, "finish": "int8", "epochs": 0},
             {"family": "allocate", "speedup": fast, "shrink": 4.0, "epochs": 0},
+            {"family": "neurons", "ratio": 0.5, "finish": "int8", "epochs": 2},
             {"family": "channels", "ratio": 0.5, "finish": "int8", "epochs": 2},
             {"family": "allocate", "speedup": faster, "shrink": 4.0, "epochs": 2},
             {"family": "rank", "ratio": 0.5, "finish": "int8", "epochs": 1},
