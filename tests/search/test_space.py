@@ -8,6 +8,7 @@ import pytest
 from torch import nn
 
 from paring import Target
+from paring.allocate.step import Allocate
 from paring.finetune import Finetune
 from paring.quantize.embedding import Embedding
 from paring.search.draws import Scripted
@@ -45,3 +46,16 @@ def test_what_is_tried_first_fits_the_processor_and_the_net() -> None:
     recovery = encoder.recipe(cut).passes[1]
     assert isinstance(recovery, Finetune)
     assert (recovery.learning_rate, recovery.precision, recovery.epochs) == (1e-4, "bf16", 2)
+
+
+def test_the_solver_is_asked_for_what_may_be_lost_or_else_for_speed() -> None:
+    lossy = space_for(image_task(), Target(), max_drop=0.005)
+    asked = [lossy.recipe(one).passes[0] for one in lossy.first(True) if one.script["family"] == "allocate"]
+    assert [(one.max_loss, one.speedup, one.shrink) for one in asked if isinstance(one, Allocate)] == [
+        (0.005, None, 2.0),
+        (0.02, None, 2.0),
+    ]
+    fast = space_for(image_task(), Target())
+    (first, _) = (fast.recipe(one).passes[0] for one in fast.first(True) if one.script["family"] == "allocate")
+    assert isinstance(first, Allocate)
+    assert (first.max_loss, first.speedup, first.shrink) == (None, 4.0, 4.0)

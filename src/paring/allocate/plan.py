@@ -20,6 +20,7 @@ from paring.errors import BudgetError
 from paring.numerics.knapsack import solve
 
 MOST_STEPS = 4  # a unit, while a plan is improved
+HALVINGS = 8  # of the way between two times, in ratio: the last are about half a percent apart
 LEAST_GAIN, NO_LOSS = 1e-9, 1e-6  # of a step, in parts of the loss, which counts as this where it is less
 
 
@@ -99,6 +100,28 @@ def plan_of(table: Table, whole: Whole, limits: Limits) -> Plan:
         loss_per_kb=1000 * float(found.prices_C[1]),
         residual=whole.residual,
     )
+
+
+def fastest_within(table: Table, whole: Whole, max_loss: float, limits: Limits) -> Limits:
+    """`limits` with the least time in which a plan is foretold to lose no more than `max_loss`.
+
+    Raises: BudgetError if every plan within `limits` is foretold to lose more.
+    """
+    slowest = plan_of(table, whole, limits)
+    if slowest.loss > max_loss:
+        raise BudgetError(
+            f"allocate: the least that its options are foretold to lose within the budget is {slowest.loss:.4g}, and "
+            f"max_loss asks for {max_loss:.4g}. Allow more, or give more options."
+        )
+    low, high = least_of(table, whole).ms, slowest.ms
+    for _ in range(HALVINGS):
+        between = float(np.sqrt(low * high))
+        try:
+            fits = plan_of(table, whole, replace(limits, ms=between)).loss <= max_loss
+        except BudgetError:  # the bytes allow no such time
+            fits = False
+        low, high = (low, between) if fits else (between, high)
+    return replace(limits, ms=high)
 
 
 def improved(plans: Sequence[Plan], table: Table, whole: Whole, limits: Limits) -> Plan:

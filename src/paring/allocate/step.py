@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, final, get_args
 
@@ -15,7 +15,7 @@ from paring.allocate.contest import Found, best_of, families
 from paring.allocate.losses import Yardstick, yardstick
 from paring.allocate.made import folded
 from paring.allocate.option import DENSE, Precision, Unit, precision_passes, structure_passes
-from paring.allocate.plan import Limits, Plan, improved, least_of, plan_of, searched
+from paring.allocate.plan import Limits, Plan, fastest_within, improved, least_of, plan_of, searched
 from paring.allocate.scene import measured_of, scene_of
 from paring.allocate.table import Menu, Table
 from paring.allocate.units import WIDTHS, Width, units_of
@@ -28,6 +28,7 @@ from paring.errors import BudgetError, NothingToDoError, SettingError, UnknownNa
 from paring.finetune import Finetune
 from paring.graph.edits.unfuse import unfuse_all
 
+BUDGETS = ("speedup", "shrink", "max_latency_ms", "max_bytes", "max_loss")
 MORE = 4  # times as many examples for the few whole plans as for the many options: their losses lie closer together
 
 
@@ -64,10 +65,11 @@ class Allocate(Pass):
     answers, improves on it by steps of two layers at a time. Of the few best plans, among them those of one family
     alone, the real joint loss decides, on 4 times `num_examples`, of training data where there is too little other.
     `speedup` and `shrink` ask for so many times less than the model's own file, `max_latency_ms` and `max_bytes` for
-    absolute figures. In `steps`, structure is cut part of the way and the tables are built anew; `swaps` neighbours of
-    the solution are tried on the real joint loss. `recovery` trains between structure and bits. `coded` counts
-    entropy-coded bytes, with options of `sparsities`. `widths` are fractions of channels removed, `ranks` of numbers
-    kept; an empty list leaves a family out.
+    absolute figures; `max_loss` asks for the fastest plan that is foretold to lose no more. In `steps`, structure is
+    cut part of the way and the tables are built anew; `swaps` neighbours of the solution are tried on the real joint
+    loss. `recovery` trains between structure and bits. `coded` counts entropy-coded bytes, with options of
+    `sparsities`. `widths` are fractions of channels removed, `ranks` of numbers kept; an empty list leaves a family
+    out.
     Raises: BudgetError if the options do not reach the budget.
     Reference: Frantar & Alistarh 2022 (SPDY), arXiv:2201.13096; Kurtic et al. 2023 (ZipLM), arXiv:2302.04089.
     """
@@ -85,6 +87,7 @@ class Allocate(Pass):
     shrink: float | None = None
     max_latency_ms: float | None = None
     max_bytes: int | None = None
+    max_loss: float | None = None
     target: Target = field(default_factory=Target)
     widths: tuple[float, ...] = (0.25, 0.5, 0.75)
     ranks: tuple[float, ...] = (0.25, 0.5)
@@ -98,12 +101,14 @@ class Allocate(Pass):
     recovery: Finetune | None = None
 
     def __post_init__(self) -> None:
-        limits = {name: getattr(self, name) for name in ("speedup", "shrink", "max_latency_ms", "max_bytes")}
+        limits = {name: getattr(self, name) for name in BUDGETS}
         if all(value is None for value in limits.values()):
             raise SettingError(f"{self.name}: it needs a budget. Give {', '.join(limits)}, one or several.")
         for name, value in limits.items():
             if value is not None and not value > 0:
                 raise SettingError(f"{self.name}: {name} is {value}; it must be above 0.")
+        if self.max_loss is not None and (self.speedup or self.max_latency_ms):
+            raise SettingError(f"{self.name}: max_loss finds the least time itself. Leave speedup, max_latency_ms out.")
         for name in ("widths", "ranks", "sparsities"):
             for value in getattr(self, name):
                 if not 0 < value < 1:
@@ -163,16 +168,8 @@ class Allocate(Pass):
         """
         found, better = list[Found](), list[Found]()
         missed: list[tuple[float, BudgetError]] = []
-        alone, _ = self.units(base, task, width="kept")
-        measured, whole = measured_of(base, alone, self.menu(), rulers.options), None
-        tabled: set[tuple[Unit, ...]] = set()
-        for width in WIDTHS if self.widths else WIDTHS[-1:]:
-            units = alone if width == "kept" else self.units(base, task, width=width)[0]
-            if tuple(units) in tabled:
-                continue
-            tabled.add(tuple(units))
-            table, whole = yield from scene_of(units, self.menu(), measured, samples=self.samples, whole=whole)
-            limits = self.limits(first or whole, share)
+        scenes = yield from self._scenes(base, task, rulers)
+        for (table, whole), limits in zip(scenes, self._limits(scenes, first, share), strict=True):
             plans: list[Plan] = []
             for part in (table, *families(table)):
                 try:
@@ -185,6 +182,39 @@ class Allocate(Pass):
             raise min(missed, key=lambda miss: miss[0])[1]
         nearest = min(better, key=lambda one: one.plan.loss)  # one is enough: where steps lead they are much alike
         return (yield from best_of([nearest, *found], base, lambda: rulers.plans))
+
+    def _scenes(
+        self, base: nn.Module, task: Task, rulers: Rulers
+    ) -> Generator[Progress, None, list[tuple[Table, Whole]]]:
+        """Tables for units that differ, with one correction of their times."""
+        found: list[tuple[Table, Whole]] = []
+        alone, _ = self.units(base, task, width="kept")
+        measured, whole = measured_of(base, alone, self.menu(), rulers.options), None
+        tabled: set[tuple[Unit, ...]] = set()
+        for width in WIDTHS if self.widths else WIDTHS[-1:]:
+            units = alone if width == "kept" else self.units(base, task, width=width)[0]
+            if tuple(units) in tabled:
+                continue
+            tabled.add(tuple(units))
+            table, whole = yield from scene_of(units, self.menu(), measured, samples=self.samples, whole=whole)
+            found.append((table, whole))
+        return found
+
+    def _limits(self, scenes: list[tuple[Table, Whole]], first: Whole | None, share: float) -> list[Limits]:
+        """Of each scene; `max_loss` gives all the least time that one of them reaches. Raises BudgetError."""
+        if self.max_loss is None:
+            return [self.limits(first or whole, share) for _, whole in scenes]
+        times, missed = list[float](), list[BudgetError]()
+        for table, whole in scenes:
+            try:
+                times.append(fastest_within(table, whole, self.max_loss, self.limits(whole)).ms)
+            except BudgetError as error:
+                missed.append(error)
+        if not times:
+            raise missed[0]
+        return [
+            replace(self, max_loss=None, max_latency_ms=min(times)).limits(first or whole, share) for _, whole in scenes
+        ]
 
     def units(self, base: nn.Module, task: Task, *, width: Width) -> tuple[list[Unit], list[Declined]]:
         """What is chosen for together. Raises NothingToDoError."""

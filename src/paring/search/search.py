@@ -169,7 +169,8 @@ class _State:
         baseline = yield from judged_by_file(task, BASELINE, folder, bench, None)
         prefixes = Prefixes(folder.path / "prefixes")
         attempt = Attempt(task, folder, bench, budget, baseline, prefixes)
-        space = space_for(task, baseline.measurement.target, max_epochs=effort.max_epochs)
+        drop = budget.max_metric_drop if effort.goal == "fastest" else None
+        space = space_for(task, baseline.measurement.target, max_epochs=effort.max_epochs, max_drop=drop)
         log = Log(folder.path)
         state = cls(task, folder, budget, effort, space, baseline, log, sampler, attempt, {}, started)
         state.attempt = replace(attempt, check=state.check)

@@ -33,6 +33,7 @@ from paring.search.draws import Draws, Scripted
 RESPONSES = {"classes": "classes", "logit": "classes", "log rate": "poisson", "value": "mse", "squares": "mse"}
 RATIOS = (0.25, 0.5, 0.625, 0.75, 0.875)
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
+LOSSES = (1.0, 0.5, 2.0, 4.0)  # that a solver's plan is foretold, in drops that the budget allows
 SPEEDUPS = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 ENCODER_RATE, RATE = 1e-4, 1e-3  # of recovery, before the sampler knows better
 
@@ -42,6 +43,8 @@ class Space:
     """What may be drawn for a task. `epochs` are the lengths of recovery, none where the task has no training data.
 
     `has_tables`: it has embedding tables, which go to integers with everything else. `precision` is that of recovery.
+    With `max_drop` the solver is asked for the fastest plan that is foretold to lose so much or a few times of it: a
+    drop of accuracy is rarely above the divergence of the answers. Without, for so many times faster.
     """
 
     families: tuple[str, ...]
@@ -51,6 +54,7 @@ class Space:
     target: Target
     has_tables: bool = False
     precision: Literal["fp32", "bf16"] = "fp32"
+    max_drop: float | None = None
 
     def recipe(self, draws: Draws) -> Recipe:
         """One recipe, named by its hash. Its draws are few and coarse, so that recipes share their first steps."""
@@ -70,15 +74,16 @@ class Space:
         With `vnni` integers alone are two to three times as fast as floats, so that the solver is asked for more.
         """
         fast, faster = (4.0, 6.0) if vnni else (2.0, 3.0)
+        shrink = 2.0 if self.max_drop else 4.0
         rate = ENCODER_RATE if "neurons" in self.families else RATE
         scripts: tuple[Mapping[str, Any], ...] = (
             {"family": "store", "finish": "int8"},
             {"family": "store", "finish": "half"},
             {"family": "neurons", "ratio": 0.25, "finish": "int8", "epochs": 0},
-            {"family": "allocate", "speedup": fast, "shrink": 4.0, "epochs": 0},
+            {"family": "allocate", "loss": 1.0, "speedup": fast, "shrink": shrink, "epochs": 0},
             {"family": "neurons", "ratio": 0.5, "finish": "int8", "epochs": 2},
             {"family": "channels", "ratio": 0.5, "finish": "int8", "epochs": 2},
-            {"family": "allocate", "speedup": faster, "shrink": 4.0, "epochs": 2},
+            {"family": "allocate", "loss": 4.0, "speedup": faster, "shrink": shrink, "epochs": 2},
             {"family": "rank", "ratio": 0.5, "finish": "int8", "epochs": 1},
         )
         return [Scripted({"learning_rate": rate, **one}) for one in scripts if one["family"] in self.families]
@@ -91,8 +96,13 @@ class Space:
         return WhitenedSvd(rank=Ratio(1 - ratio / 2), on_unsupported="skip")
 
     def _allocate(self, draws: Draws) -> Pass:
+        asked: dict[str, float] = (
+            {"max_loss": self.max_drop * draws.choose("loss", LOSSES)}
+            if self.max_drop
+            else {"speedup": draws.choose("speedup", SPEEDUPS)}
+        )
         return Allocate(
-            speedup=draws.choose("speedup", SPEEDUPS),
+            **asked,  # type: ignore[arg-type]
             shrink=draws.choose("shrink", (2.0, 4.0, 8.0)),
             target=self.target,
             recovery=self._recovery(draws),
@@ -124,8 +134,8 @@ class Space:
         return made[finish]
 
 
-def space_for(task: Task, target: Target, *, max_epochs: int = 4) -> Space:
-    """The space that the task's data and layers allow."""
+def space_for(task: Task, target: Target, *, max_epochs: int = 4, max_drop: float | None = None) -> Space:
+    """The space that the task's data and layers allow. `max_drop` is what the budget allows where speed is the goal."""
     kinds = [type(module) for module in task.model.modules()]
     has_linears = any(issubclass(kind, nn.Linear) for kind in kinds)
     calibrated = task.calibration is not None
@@ -141,7 +151,8 @@ def space_for(task: Task, target: Target, *, max_epochs: int = 4) -> Space:
     response = RESPONSES[kind_of(before, task)]
     precision: Literal["fp32", "bf16"] = "bf16" if "bf16" in cpu_precisions() else "fp32"
     tables = _has_tables(task.model)
-    return Space(tuple(families), tuple(finishes), tuple(lengths), response, target, tables, precision)
+    loss = max_drop if max_drop is not None and max_drop > 0 else None
+    return Space(tuple(families), tuple(finishes), tuple(lengths), response, target, tables, precision, loss)
 
 
 def _has_tables(model: nn.Module) -> bool:
