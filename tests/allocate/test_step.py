@@ -89,27 +89,30 @@ def test_what_is_out_of_reach_is_named() -> None:
 @pytest.mark.parametrize("max_loss", [0.003, 0.02])
 def test_the_fastest_plan_within_a_loss(max_loss: float) -> None:
     table, whole = planted()
-    limits = fastest_within(table, whole, max_loss, Limits())
-    assert plan_of(table, whole, limits).loss <= max_loss
-    times = np.linspace(least_of(table, whole).ms, 0.99 * limits.ms, 50)
-    assert all(plan_of(table, whole, Limits(ms)).loss > max_loss for ms in times)
+    ms = fastest_within(table, whole, max_loss, Limits(), plan_of(table, whole, Limits()))
+    assert plan_of(table, whole, Limits(ms)).loss <= max_loss
+    times = np.linspace(least_of(table, whole).ms, 0.99 * ms, 50)
+    assert all(plan_of(table, whole, Limits(one)).loss > max_loss for one in times)
 
 
 def test_the_fastest_plan_within_a_loss_keeps_the_bytes() -> None:
     table, whole = planted()
     small = Limits(num_bytes=1.2 * least_of(table, whole).num_bytes)
-    least = plan_of(table, whole, small).loss
-    found = fastest_within(table, whole, 1.1 * least, small)
-    assert plan_of(table, whole, found).num_bytes <= small.num_bytes == found.num_bytes
-    with pytest.raises(BudgetError, match=r"foretold to lose within the budget is .* max_loss asks for"):
-        fastest_within(table, whole, 0.9 * least, small)
+    start = plan_of(table, whole, small)
+    ms = fastest_within(table, whole, 1.1 * start.loss, small, start)
+    assert plan_of(table, whole, replace(small, ms=ms)).num_bytes <= small.num_bytes
+    smallest = Limits(num_bytes=least_of(table, whole).num_bytes)
+    only = plan_of(table, whole, smallest)
+    assert plan_of(table, whole, Limits(fastest_within(table, whole, only.loss, smallest, only))).loss <= only.loss
 
 
 def test_the_pass_takes_a_loss() -> None:
     task = image_task()
     step = Allocate(max_loss=0.01, **SMALL)  # type: ignore[arg-type]
-    plan, _, whole, _ = drain(step.plan(task.model, task))
-    assert plan.loss <= 0.01 and plan.ms < whole.dense_ms
+    plan, *_ = drain(step.plan(task.model, task))
+    assert plan.loss <= 0.01
+    with pytest.raises(BudgetError, match=r"foretold to lose within the budget is .*, and max_loss asks for 1e-09"):
+        drain(replace(step, max_loss=1e-9, shrink=2.0).plan(task.model, task))
 
 
 def test_of_plans_that_all_miss_the_nearest_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,6 +343,7 @@ def test_it_survives_yaml() -> None:
         ({}, "it needs a budget"),
         ({"speedup": 0}, "speedup is 0"),
         ({"speedup": 2, "max_loss": 0.1}, "max_loss finds the least time itself"),
+        ({"steps": 2, "max_loss": 0.1}, "max_loss is of one table, and steps is 2"),
         ({"shrink": 2, "widths": (0.5, 1.0)}, "widths holds 1.0"),
         ({"shrink": 2, "samples": 1}, "samples is 1"),
     ],

@@ -23,6 +23,8 @@ from paring.judge.bench import timed_inputs
 from paring.judge.file import measure_file
 from paring.judge.judge import headline, judge
 from paring.judge.record import Judged, load_measurement, save_measurement
+from paring.measure.quality import file_outputs
+from paring.measure.slices import train_gap, training_examples
 from paring.report.results import row
 from tests.nets import dict_task
 from tests.runs import NARROW, SHORT, run_in, tiny_task
@@ -104,6 +106,17 @@ def test_headline_looks_at_test_and_says_where_there_is_none(judged: tuple[Judge
     assert seen is not None and unseen is not None
     assert (seen.split, unseen.split) == ("test", "validation")
     assert judged[1].measurement.headline is None
+
+
+def test_headline_is_of_the_file_against_the_baseline_and_its_gap_of_the_file(judged: tuple[Judged, Judged]) -> None:
+    task, (baseline, own) = tiny_task(), judged
+    seen = headline(own, baseline, task).headline
+    assert seen is not None and task.test is not None
+    first, second = (open_session(one.model, one.measurement.target) for one in judged)
+    before, after = (task.metric(*file_outputs(one, task.test)) for one in (first, second))
+    assert (seen.metric, seen.drop) == (after, task.metric.drop(before, after))
+    shown = training_examples(task, own.measurement.quality.num_examples)
+    assert seen.train_gap == train_gap(task, *file_outputs(second, shown), after)
 
 
 class Wrong:

@@ -56,6 +56,15 @@ def test_the_solver_is_asked_for_what_may_be_lost_or_else_for_speed() -> None:
         (0.02, None, 2.0),
     ]
     fast = space_for(image_task(), Target())
-    (first, _) = (fast.recipe(one).passes[0] for one in fast.first(True) if one.script["family"] == "allocate")
+    first, _ = (fast.recipe(one).passes[0] for one in fast.first(True) if one.script["family"] == "allocate")
     assert isinstance(first, Allocate)
     assert (first.max_loss, first.speedup, first.shrink) == (None, 4.0, 4.0)
+
+
+def test_a_drop_that_is_no_fraction_of_answers_is_no_loss_of_the_solver() -> None:
+    assert space_for(image_task(), Target(), max_drop=1.0).losses == ()
+    assert space_for(image_task(), Target(), max_drop=-0.01).losses == ()
+    num_in = image_task().example_inputs[0].numel()
+    valued = image_task(model=nn.Sequential(nn.Flatten(), nn.Linear(num_in, 1)).eval())
+    valued = replace(valued, loss=lambda answers, targets: (answers[:, 0] - targets).square().mean())
+    assert space_for(valued, Target(), max_drop=0.005).losses == ()

@@ -21,6 +21,7 @@ from paring.numerics.knapsack import solve
 
 MOST_STEPS = 4  # a unit, while a plan is improved
 HALVINGS = 8  # of the way between two times, in ratio: the last are about half a percent apart
+EDGE = 1e-9  # of a limit, so that the plan that just meets it does
 LEAST_GAIN, NO_LOSS = 1e-9, 1e-6  # of a step, in parts of the loss, which counts as this where it is less
 
 
@@ -102,26 +103,23 @@ def plan_of(table: Table, whole: Whole, limits: Limits) -> Plan:
     )
 
 
-def fastest_within(table: Table, whole: Whole, max_loss: float, limits: Limits) -> Limits:
-    """`limits` with the least time in which a plan is foretold to lose no more than `max_loss`.
+def foretold(table: Table, whole: Whole, limits: Limits) -> Plan:
+    """The solver's plan, improved: what the joint loss within `limits` is foretold by. Raises as `plan_of`."""
+    return improved([plan_of(table, whole, limits)], table, whole, limits)
 
-    Raises: BudgetError if every plan within `limits` is foretold to lose more.
-    """
-    slowest = plan_of(table, whole, limits)
-    if slowest.loss > max_loss:
-        raise BudgetError(
-            f"allocate: the least that its options are foretold to lose within the budget is {slowest.loss:.4g}, and "
-            f"max_loss asks for {max_loss:.4g}. Allow more, or give more options."
-        )
-    low, high = least_of(table, whole).ms, slowest.ms
+
+def fastest_within(table: Table, whole: Whole, max_loss: float, limits: Limits, start: Plan) -> float:
+    """Milliseconds within which a plan is still foretold to lose no more than `max_loss`, found by halving the way, in
+    ratio, from the time of `start`, which loses no more, to the least time that the options reach."""
+    low, high = least_of(table, whole).ms, start.ms
     for _ in range(HALVINGS):
         between = float(np.sqrt(low * high))
         try:
-            fits = plan_of(table, whole, replace(limits, ms=between)).loss <= max_loss
+            fits = foretold(table, whole, replace(limits, ms=between)).loss <= max_loss
         except BudgetError:  # the bytes allow no such time
             fits = False
         low, high = (low, between) if fits else (between, high)
-    return replace(limits, ms=high)
+    return (1 + EDGE) * high
 
 
 def improved(plans: Sequence[Plan], table: Table, whole: Whole, limits: Limits) -> Plan:

@@ -15,7 +15,7 @@ from paring.allocate.contest import Found, best_of, families
 from paring.allocate.losses import Yardstick, yardstick
 from paring.allocate.made import folded
 from paring.allocate.option import DENSE, Precision, Unit, precision_passes, structure_passes
-from paring.allocate.plan import Limits, Plan, fastest_within, improved, least_of, plan_of, searched
+from paring.allocate.plan import Limits, Plan, fastest_within, foretold, improved, least_of, plan_of, searched
 from paring.allocate.scene import measured_of, scene_of
 from paring.allocate.table import Menu, Table
 from paring.allocate.units import WIDTHS, Width, units_of
@@ -109,6 +109,8 @@ class Allocate(Pass):
                 raise SettingError(f"{self.name}: {name} is {value}; it must be above 0.")
         if self.max_loss is not None and (self.speedup or self.max_latency_ms):
             raise SettingError(f"{self.name}: max_loss finds the least time itself. Leave speedup, max_latency_ms out.")
+        if self.max_loss is not None and self.steps > 1:
+            raise SettingError(f"{self.name}: max_loss is of one table, and steps is {self.steps}; it must be 1.")
         for name in ("widths", "ranks", "sparsities"):
             for value in getattr(self, name):
                 if not 0 < value < 1:
@@ -178,8 +180,9 @@ class Allocate(Pass):
                     missed.append((least_of(part, whole).over(limits), error))
             found += [Found(plan, table, whole, limits) for plan in plans]
             better += [Found(improved(plans, table, whole, limits), table, whole, limits)] if plans else []
-        if not found:
+        if not better:
             raise min(missed, key=lambda miss: miss[0])[1]
+        found = [one for one in found if self.max_loss is None or one.plan.loss <= self.max_loss]
         nearest = min(better, key=lambda one: one.plan.loss)  # one is enough: where steps lead they are much alike
         return (yield from best_of([nearest, *found], base, lambda: rulers.plans))
 
@@ -204,17 +207,27 @@ class Allocate(Pass):
         """Of each scene; `max_loss` gives all the least time that one of them reaches. Raises BudgetError."""
         if self.max_loss is None:
             return [self.limits(first or whole, share) for _, whole in scenes]
-        times, missed = list[float](), list[BudgetError]()
+        starts = list[tuple[Plan, Table, Whole]]()
+        missed = list[tuple[float, BudgetError]]()
         for table, whole in scenes:
             try:
-                times.append(fastest_within(table, whole, self.max_loss, self.limits(whole)).ms)
+                starts.append((foretold(table, whole, self.limits(whole)), table, whole))
             except BudgetError as error:
-                missed.append(error)
-        if not times:
-            raise missed[0]
-        return [
-            replace(self, max_loss=None, max_latency_ms=min(times)).limits(first or whole, share) for _, whole in scenes
-        ]
+                missed.append((least_of(table, whole).over(self.limits(whole)), error))
+        if not starts:
+            raise min(missed, key=lambda miss: miss[0])[1]
+        least = min(plan.loss for plan, _, _ in starts)
+        if least > self.max_loss:
+            raise BudgetError(
+                f"allocate: the least that its options are foretold to lose within the budget is {least:.4g}, and "
+                f"max_loss asks for {self.max_loss:.4g}. Allow more, or give more options."
+            )
+        ms = min(
+            fastest_within(table, whole, self.max_loss, self.limits(whole), plan)
+            for plan, table, whole in starts
+            if plan.loss <= self.max_loss
+        )
+        return [replace(self.limits(whole), ms=ms) for _, whole in scenes]
 
     def units(self, base: nn.Module, task: Task, *, width: Width) -> tuple[list[Unit], list[Declined]]:
         """What is chosen for together. Raises NothingToDoError."""

@@ -13,13 +13,20 @@ from pathlib import Path
 from typing import get_args
 
 from paring.core.target import Device, EngineName, Precision, Target
-from paring.engines.processor import cpu_flags, cpu_precisions, has_vnni, machine, usable_cores
+from paring.engines.processor import (
+    cpu_flags,
+    cpu_precisions,
+    has_vnni,
+    machine,
+    quick_in_integers,
+    usable_cores,
+)  # fmt: skip
 from paring.engines.protocol import FileSession, Session, Shapes
 from paring.errors import CorruptFileError, EngineError, UnknownNameError
 
 __all__ = [
-    "FileSession", "Session", "check_file", "cpu_flags", "cpu_precisions", "devices", "engine_versions", "has_vnni",
-    "installed_engines", "machine", "open_session", "precisions", "usable_cores",
+    "FileSession", "Session", "check_file", "cpu_flags", "devices", "engine_versions", "has_vnni",
+    "installed_engines", "machine", "open_session", "precisions", "quick_in_integers", "usable_cores",
 ]  # fmt: skip
 
 

@@ -51,6 +51,11 @@ def has_vnni() -> bool:
     return bool(cpu_flags() & {"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
+def quick_in_integers() -> bool:
+    """Whether there are instructions that multiply four bytes and add them up at once."""
+    return bool(cpu_flags() & {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
+
+
 def cpu_precisions() -> tuple[Precision, ...]:
     """Compute types that the processor has instructions for, besides integers: fp32 first."""
     flags = cpu_flags()

@@ -25,7 +25,7 @@ def inverse_root(H_II: Tensor) -> Tensor:
 
     Raises: as `upper_root`.
     """
-    lower_II, _ = dtrtri(upper_root(H_II).numpy().T, lower=1, overwrite_c=1)  # transposed, as LAPACK reads memory
+    lower_II, _ = dtrtri(upper_root(H_II).numpy().T, lower=1)  # transposed, so that U comes back row by row
     return torch.from_numpy(lower_II.T)
 
 

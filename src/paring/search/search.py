@@ -15,7 +15,7 @@ from paring.core.measurement import Measurement
 from paring.core.recipe import Recipe
 from paring.core.stream import drain
 from paring.core.task import Task
-from paring.engines import has_vnni
+from paring.engines import quick_in_integers
 from paring.errors import BudgetError, ParingError, SettingError
 from paring.judge.bench import Bench
 from paring.judge.record import Judged, load_measurement
@@ -238,7 +238,7 @@ class _State:
 
     def draws(self, given: list[Recipe]) -> Iterator[Draw]:
         """Recipes not tried yet; ends when the sampler brings up nothing new."""
-        first, repeats = self.space.first(has_vnni()), 0
+        first, repeats = self.space.first(self.effort.goal == "fastest" and quick_in_integers()), 0
         under_way: set[str] = set()
         while repeats < MOST_REPEATS:
             drawing: Drawing | None = None

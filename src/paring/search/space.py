@@ -15,7 +15,6 @@ from paring.core.recipe import Pass, Recipe
 from paring.core.target import Target
 from paring.core.task import Task, outputs_and_targets
 from paring.distill.response import Response
-from paring.engines import cpu_precisions
 from paring.factorize.rank import Ratio
 from paring.factorize.whitened_svd import WhitenedSvd
 from paring.finetune import Finetune
@@ -34,6 +33,8 @@ RESPONSES = {"classes": "classes", "logit": "classes", "log rate": "poisson", "v
 RATIOS = (0.25, 0.5, 0.625, 0.75, 0.875)
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 LOSSES = (1.0, 0.5, 2.0, 4.0)  # that a solver's plan is foretold, in drops that the budget allows
+MOST_LOSS = 0.2  # a drop above it is no fraction of answers
+CLASSES = ("classes", "logit")
 SPEEDUPS = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 ENCODER_RATE, RATE = 1e-4, 1e-3  # of recovery, before the sampler knows better
 
@@ -43,8 +44,8 @@ class Space:
     """What may be drawn for a task. `epochs` are the lengths of recovery, none where the task has no training data.
 
     `has_tables`: it has embedding tables, which go to integers with everything else. `precision` is that of recovery.
-    With `max_drop` the solver is asked for the fastest plan that is foretold to lose so much or a few times of it: a
-    drop of accuracy is rarely above the divergence of the answers. Without, for so many times faster.
+    With `losses` the solver is asked for the fastest plan that is foretold to lose one of them, else for so many times
+    faster.
     """
 
     families: tuple[str, ...]
@@ -54,7 +55,7 @@ class Space:
     target: Target
     has_tables: bool = False
     precision: Literal["fp32", "bf16"] = "fp32"
-    max_drop: float | None = None
+    losses: tuple[float, ...] = ()
 
     def recipe(self, draws: Draws) -> Recipe:
         """One recipe, named by its hash. Its draws are few and coarse, so that recipes share their first steps."""
@@ -68,22 +69,23 @@ class Space:
             steps += self._finish(draws.choose("finish", self.finishes[1:] if not steps else self.finishes))
         return named(Recipe(tuple(steps)))
 
-    def first(self, vnni: bool) -> list[Scripted]:
+    def first(self, quick: bool) -> list[Scripted]:
         """What is tried before anything is known.
 
-        With `vnni` integers alone are two to three times as fast as floats, so that the solver is asked for more.
+        Where integers are `quick`, they alone are two to three times as fast as floats: the solver is asked for more.
         """
-        fast, faster = (4.0, 6.0) if vnni else (2.0, 3.0)
-        shrink = 2.0 if self.max_drop else 4.0
+        fast, faster = (4.0, 6.0) if quick else (2.0, 3.0)
+        little, much = (self.losses[0], self.losses[-1]) if self.losses else (0.0, 0.0)
+        shrink = 2.0 if self.losses else 4.0
         rate = ENCODER_RATE if "neurons" in self.families else RATE
         scripts: tuple[Mapping[str, Any], ...] = (
             {"family": "store", "finish": "int8"},
             {"family": "store", "finish": "half"},
             {"family": "neurons", "ratio": 0.25, "finish": "int8", "epochs": 0},
-            {"family": "allocate", "loss": 1.0, "speedup": fast, "shrink": shrink, "epochs": 0},
+            {"family": "allocate", "loss": little, "speedup": fast, "shrink": shrink, "epochs": 0},
             {"family": "neurons", "ratio": 0.5, "finish": "int8", "epochs": 2},
             {"family": "channels", "ratio": 0.5, "finish": "int8", "epochs": 2},
-            {"family": "allocate", "loss": 4.0, "speedup": faster, "shrink": shrink, "epochs": 2},
+            {"family": "allocate", "loss": much, "speedup": faster, "shrink": shrink, "epochs": 2},
             {"family": "rank", "ratio": 0.5, "finish": "int8", "epochs": 1},
         )
         return [Scripted({"learning_rate": rate, **one}) for one in scripts if one["family"] in self.families]
@@ -97,8 +99,8 @@ class Space:
 
     def _allocate(self, draws: Draws) -> Pass:
         asked: dict[str, float] = (
-            {"max_loss": self.max_drop * draws.choose("loss", LOSSES)}
-            if self.max_drop
+            {"max_loss": draws.choose("loss", self.losses)}
+            if self.losses
             else {"speedup": draws.choose("speedup", SPEEDUPS)}
         )
         return Allocate(
@@ -135,7 +137,8 @@ class Space:
 
 
 def space_for(task: Task, target: Target, *, max_epochs: int = 4, max_drop: float | None = None) -> Space:
-    """The space that the task's data and layers allow. `max_drop` is what the budget allows where speed is the goal."""
+    """The space that the task's data and layers allow. `max_drop` is what the budget allows where speed is the goal:
+    of a classifier's accuracy it is rarely above the divergence of the answers, which the solver foretells."""
     kinds = [type(module) for module in task.model.modules()]
     has_linears = any(issubclass(kind, nn.Linear) for kind in kinds)
     calibrated = task.calibration is not None
@@ -148,11 +151,12 @@ def space_for(task: Task, target: Target, *, max_epochs: int = 4, max_drop: floa
         finishes.append("dynamic")
     lengths: Sequence[int] = [n for n in (0, 1, 2, 4, 8, 16) if n <= max_epochs] if task.train is not None else [0]
     before, _ = outputs_and_targets(task, task.model, [next(iter(task.validation))])
-    response = RESPONSES[kind_of(before, task)]
-    precision: Literal["fp32", "bf16"] = "bf16" if "bf16" in cpu_precisions() else "fp32"
+    kind = kind_of(before, task)
+    classes = kind in CLASSES
+    losses = tuple(max_drop * one for one in LOSSES) if classes and max_drop and 0 < max_drop < MOST_LOSS else ()
+    precision: Literal["fp32", "bf16"] = "bf16" if classes else "fp32"  # fp32 where that is not quick
     tables = _has_tables(task.model)
-    loss = max_drop if max_drop is not None and max_drop > 0 else None
-    return Space(tuple(families), tuple(finishes), tuple(lengths), response, target, tables, precision, loss)
+    return Space(tuple(families), tuple(finishes), tuple(lengths), RESPONSES[kind], target, tables, precision, losses)
 
 
 def _has_tables(model: nn.Module) -> bool:
