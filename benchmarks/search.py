@@ -217,7 +217,7 @@ def distill(subject: str, seed: int) -> Row:
 
 
 def timed_search(subject: str, minutes: float) -> Row:
-    """`--max-drop 0.5%` for half an hour; on a quiet machine."""
+    """`--max-drop 0.5%` for so many minutes; on a quiet machine."""
     task = task_of(subject)
     bench = Bench()
     baseline = task.metric(*outputs_and_targets(task, task.model, task.validation))
@@ -245,7 +245,7 @@ def latency(subject: str, engine: str) -> Row:
     return {"seconds": seconds, "residuals": list(whole.residuals), "within_10%": float(np.mean(errors <= 0.1))}
 
 
-def rows() -> dict[str, dict[str, Callable[[], Row]]]:
+def rows(minutes: float = 30) -> dict[str, dict[str, Callable[[], Row]]]:
     """Section -> row -> how it is made, small models first."""
     found: dict[str, dict[str, Callable[[], Row]]] = {
         name: {} for name in ("tables", "foretold", "bytes", "faster", "clock", "distill", "time")
@@ -266,7 +266,7 @@ def rows() -> dict[str, dict[str, Callable[[], Row]]]:
         found["clock"][subject] = partial(clock, subject)
         for engine in ("onnxruntime", "openvino"):
             found["time"][f"{subject} / latency / {engine}"] = partial(latency, subject, engine)
-        found["time"][f"{subject} / search 30 min"] = partial(timed_search, subject, 30)
+        found["time"][f"{subject} / search {minutes:g} min"] = partial(timed_search, subject, minutes)
     for subject in ("mnist", "conversion"):
         for seed in range(3):
             found["distill"][f"{subject} / seed {seed}"] = partial(distill, subject, seed)
@@ -279,12 +279,13 @@ def main() -> None:
     parser.add_argument("sections", nargs="*", default=[], help="tables, foretold, bytes, faster, clock, distill, time")
     parser.add_argument("--only", default="", help="rows whose names hold these words")
     parser.add_argument("--threads", type=int, default=1, help="torch's, for what is not timed")
+    parser.add_argument("--minutes", type=float, default=30, help="of a search of `time`")
     parser.add_argument("--again", action="store_true", help="rows that are there too, one by one")
     parser.add_argument("--render", action="store_true", help="write the page from the rows that are there")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     known = TABLE.load()
-    for section, made in rows().items():
+    for section, made in rows(given.minutes).items():
         if section not in (given.sections or ("tables", "foretold", "bytes", "distill")) or given.render:
             continue
         for name, make in made.items():
