@@ -75,18 +75,19 @@ class Space:
         Where integers are `quick`, they alone are two to three times as fast as floats: the solver is asked for more.
         """
         fast, faster = (4.0, 6.0) if quick else (2.0, 3.0)
-        even, half, *_, much = self.losses or (0.0, 0.0, 0.0)
-        shrink = 2.0 if self.losses else 4.0
+        asks: list[dict[str, float]] = [{"speedup": fast, "shrink": 4.0}, {"speedup": faster, "shrink": 4.0}]
+        if self.losses:
+            asks = [{"loss": loss, "shrink": 2.0} for loss in (*self.losses[:2], self.losses[-1])]
+        *mild, strong = asks
         rate = ENCODER_RATE if "neurons" in self.families else RATE
         scripts: tuple[Mapping[str, Any], ...] = (
             {"family": "store", "finish": "int8"},
             {"family": "store", "finish": "half"},
             {"family": "neurons", "ratio": 0.25, "finish": "int8", "epochs": 0},
-            {"family": "allocate", "loss": even, "speedup": fast, "shrink": shrink, "epochs": 0},
-            {"family": "allocate", "loss": half, "speedup": fast, "shrink": shrink, "epochs": 0},
+            *({"family": "allocate", "epochs": 0, **ask} for ask in mild),
             {"family": "neurons", "ratio": 0.5, "finish": "int8", "epochs": 2},
             {"family": "channels", "ratio": 0.5, "finish": "int8", "epochs": 2},
-            {"family": "allocate", "loss": much, "speedup": faster, "shrink": shrink, "epochs": 2},
+            {"family": "allocate", "epochs": 2, **strong},
             {"family": "rank", "ratio": 0.5, "finish": "int8", "epochs": 1},
         )
         return [Scripted({"learning_rate": rate, **one}) for one in scripts if one["family"] in self.families]
