@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from kept import HOME, Kept, machine
 from scipy.stats import spearmanr
-from search_clock import clocked, file_of
+from search_clock import clocked, faster, file_of
 from search_page import page
 from search_tasks import SUBJECTS, resnet20
 
@@ -44,6 +44,7 @@ from paring.factorize.rank import Ratio
 from paring.factorize.whitened_svd import WhitenedSvd
 from paring.finetune import Finetune
 from paring.judge.bench import Bench
+from paring.judge.record import MODEL
 from paring.prune.channels import Channels
 from paring.quantize.cast import Cast
 from paring.quantize.gptq import Gptq
@@ -225,13 +226,12 @@ def timed_search(subject: str, minutes: float) -> Row:
     folder = open_run(HOME.parent / "out" / "benchmarks" / f"search-{subject}", task, bench.conditions())
     ended = drain(search(task, folder, bench, budget, Effort(time_s=60 * minutes)))
     chosen = next((one for one in ended.run.candidates if one.name == ended.run.chosen), None)
-    ort = next(one for one in ended.run.baseline.targets if str(one.target) == "onnxruntime fp32")
     return {
         "trials": len(ended.trials),
         "chosen": ended.run.chosen,
         "recipe": None if chosen is None else list(chosen.recipe),
         "speedup": None if chosen is None else [chosen.speedup.ratio, chosen.speedup.low, chosen.speedup.high],
-        "speedup_ort_fp32": None if chosen is None else ort.latency_ms["p50"] / chosen.latency_ms["p50"],
+        "speedup_ort_fp32": None if chosen is None else faster(task, subject, folder.artifact / MODEL, chosen.target),
         "test_drop": None if chosen is None or chosen.headline is None else chosen.headline.drop,
         "file_bytes": None if chosen is None else chosen.file_bytes,
     }

@@ -26,8 +26,7 @@ def file_of(name: str) -> Path:
 
 def clocked(task: Task, subject: str, rows: Mapping[str, dict[str, Any]], target: Target) -> dict[str, Any]:
     """Median milliseconds of every row's file at batch 1 in `target`, and how many times faster than the model's."""
-    dense = file_of(f"{subject} dense")
-    write_onnx(task.model, task, dense)
+    dense = dense_of(task, subject)
     found = {name: file_of(name) for name, row in rows.items() if "miss" not in row}
     files = {DENSE: dense, AGAIN: dense} | {name: path for name, path in found.items() if path.is_file()}
     runners = {name: call_of(path, target, task) for name, path in files.items()}
@@ -39,3 +38,17 @@ def clocked(task: Task, subject: str, rows: Mapping[str, dict[str, Any]], target
         p50 = samples.latency_ms(name)["p50"]
         timed[name] = {"ms": p50, "faster": [ratio.ratio, ratio.low, ratio.high], "bytes": files[name].stat().st_size}
     return {"target": str(target), "noise_floor": floor, "files": timed}
+
+
+def faster(task: Task, subject: str, path: Path, target: Target) -> list[float]:
+    """How many times faster a file is in `target` than the model in ONNX Runtime's fp32, in turns: ratio, low, high."""
+    runners = {DENSE: call_of(dense_of(task, subject), Target(), task), "it": call_of(path, target, task)}
+    ratio = compare(interleave(runners, blocks=BLOCKS, min_block_ms=BLOCK_MS), DENSE, "it")
+    return [ratio.ratio, ratio.low, ratio.high]
+
+
+def dense_of(task: Task, subject: str) -> Path:
+    """The model itself as a file."""
+    path = file_of(f"{subject} dense")
+    write_onnx(task.model, task, path)
+    return path
