@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -15,12 +14,13 @@ from paring.allocate.contest import MOST, NEAR, Found, best_of, families
 from paring.allocate.losses import Yardstick
 from paring.allocate.made import folded
 from paring.allocate.option import DENSE, Option, Unit
-from paring.allocate.plan import Limits, Plan, plan_of
+from paring.allocate.plan import Limits, Plan, improved, plan_of
 from paring.allocate.step import MORE, Allocate, Rulers
-from paring.allocate.table import Entry
-from paring.allocate.whole import joint
+from paring.allocate.table import Entry, Table
+from paring.allocate.whole import Whole, joint
 from paring.core.edit import Progress
 from paring.core.stream import drain
+from tests.allocate.test_interplay import moved
 from tests.allocate.test_step import SMALL, planted
 from tests.nets import image_task
 
@@ -123,16 +123,28 @@ def test_what_the_solver_takes_loses_least_of_its_own_plan_and_each_family_alone
     assert all(loss_of(plan) <= loss_of(one) for one in near)
 
 
-def test_plans_of_the_solver_are_tried_beside_what_improves_on_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps never raise the foretold loss, and would leave no place for the plans that they began at."""
-    task, tried = image_task(), list[Plan]()
-    best = paring.allocate.step.best_of
+def test_the_solvers_plan_is_tried_as_it_is_and_each_familys_improved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps never raise the foretold loss, and would leave no place for the plan that they began at."""
+    tried = list[Found]()
 
-    def noted(found: list[Found], *args: Any) -> Generator[Progress, None, Found]:
-        tried.extend(one.plan for one in found)
-        return (yield from best(found, *args))
+    def noted(found: list[Found], *_: object) -> Generator[Progress, None, Found]:
+        tried.extend(found)
+        return found[0]
+        yield
 
+    def scenes(*_: object) -> Generator[Progress, None, list[tuple[Table, Whole]]]:
+        return [(table, whole)]
+        yield
+
+    table, whole = moved(seed=4)
+    limits = Limits(num_bytes=2800)
     monkeypatch.setattr(paring.allocate.step, "best_of", noted)
-    drain(Allocate(shrink=1.2, **SMALL).plan(task.model, task))
-    assert len(tried) > 2 and tried[0].loss == min(plan.loss for plan in tried)
-    assert all(plan.gap <= 0.02 for plan in tried[1:])  # the solver's own
+    monkeypatch.setattr(Allocate, "_scenes", scenes)
+    drain(Allocate(max_bytes=2800)._best(None, None, None, None, 1.0))  # type: ignore[arg-type]
+    assert tried[0].plan.loss == min(one.plan.loss for one in tried)
+    bits = next(families(table))
+    own, of_bits = plan_of(table, whole, limits), plan_of(bits, whole, limits)
+    better = improved([of_bits], bits, whole, limits)
+    assert better.loss < of_bits.loss and own.gap <= 0.02
+    choices = [one.plan.choice for one in tried]
+    assert own.choice in choices and better.choice in choices and of_bits.choice not in choices

@@ -163,7 +163,7 @@ class Allocate(Pass):
         self, base: nn.Module, task: Task, rulers: Rulers, first: Whole | None, share: float
     ) -> Generator[Progress, None, Found]:
         """The best of three plans (see `units_of`), channel groups cut apart, all that touch cut alike, or none cut,
-        of those of one family alone, and the best of what improves on any of them.
+        of those of one family alone, improved within it, and the best of what improves on any of them.
 
         The fewer layers are chosen for together, the freer are their bits. Raises BudgetError if no plan
         fits, that of the plan which comes nearest.
@@ -178,7 +178,9 @@ class Allocate(Pass):
                     plans.append(plan_of(part, whole, limits))
                 except BudgetError as error:
                     missed.append((least_of(part, whole).over(limits), error))
-            found += [Found(plan, table, whole, limits) for plan in plans]
+                    continue
+                own = plans[-1] if part is table else improved(plans[-1:], part, whole, limits)
+                found.append(Found(own, table, whole, limits))
             better += [Found(improved(plans, table, whole, limits), table, whole, limits)] if plans else []
         if not better:
             raise min(missed, key=lambda miss: miss[0])[1]
