@@ -4,7 +4,7 @@ One JSON row at a time into benchmarks/results/search.json; rows that exist are 
 where it stopped; the page benchmarks/search.md is written after each. `--only WORDS` takes the rows whose names hold
 them. `tables`, `foretold`, `bytes` and `distill` are about quality, size and how long the solver takes; rows of
 `faster` (whose tables hold times), `clock` (every file of a task, in turns) and `time` mean something on a quiet
-machine only and are left out unless named.
+machine only and are left out unless named, and so is `pairs`, which holds the files that are there against each other.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from kept import HOME, Kept, machine
 from scipy.stats import spearmanr
 from search_clock import clocked, faster, file_of
 from search_page import page
+from search_pairs import paired
 from search_tasks import SUBJECTS, resnet20
 
 from paring import Budget, Recipe, Target, Task, compress, open_run, rebuild
@@ -169,14 +170,22 @@ def golden(subject: str, recipe: str, name: str) -> Row:
 
 def clock(subject: str) -> Row:
     """Every file of the task, by size and by speed, in turns; on a quiet machine."""
+    return clocked(task_of(subject), subject, _files(subject), OPENVINO)
+
+
+def pairs(subject: str) -> Row:
+    """What joint files lose beside those that lose less, example by example."""
+    return paired(task_of(subject), subject, _files(subject))
+
+
+def _files(subject: str) -> dict[str, Row]:
     known = TABLE.load()["rows"]
-    rows = {
+    return {
         name: row
         for section in ("bytes", "faster")
         for name, row in known.get(section, {}).items()
         if name.startswith(f"{subject} /")
     }
-    return clocked(task_of(subject), subject, rows, OPENVINO)
 
 
 def _quality(task: Task, steps: tuple[Pass, ...], path: Path) -> Row:
@@ -248,7 +257,7 @@ def latency(subject: str, engine: str) -> Row:
 def rows(minutes: float = 30) -> dict[str, dict[str, Callable[[], Row]]]:
     """Section -> row -> how it is made, small models first."""
     found: dict[str, dict[str, Callable[[], Row]]] = {
-        name: {} for name in ("tables", "foretold", "bytes", "faster", "clock", "distill", "time")
+        name: {} for name in ("tables", "foretold", "bytes", "faster", "clock", "pairs", "distill", "time")
     }
     for subject in SUBJECTS:
         found["tables"][subject] = partial(tables, subject)
@@ -264,6 +273,7 @@ def rows(minutes: float = 30) -> dict[str, dict[str, Callable[[], Row]]]:
             name = f"{subject} / recipe {recipe}"
             found["bytes"][name] = partial(golden, subject, recipe, name)
         found["clock"][subject] = partial(clock, subject)
+        found["pairs"][subject] = partial(pairs, subject)
         for engine in ("onnxruntime", "openvino"):
             found["time"][f"{subject} / latency / {engine}"] = partial(latency, subject, engine)
         found["time"][f"{subject} / search {minutes:g} min"] = partial(timed_search, subject, minutes)
@@ -276,7 +286,9 @@ def rows(minutes: float = 30) -> dict[str, dict[str, Callable[[], Row]]]:
 def main() -> None:
     """Runs the rows that are not there yet."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sections", nargs="*", default=[], help="tables, foretold, bytes, faster, clock, distill, time")
+    parser.add_argument(
+        "sections", nargs="*", default=[], help="tables, foretold, bytes, faster, clock, pairs, distill, time"
+    )
     parser.add_argument("--only", default="", help="rows whose names hold these words")
     parser.add_argument("--threads", type=int, default=1, help="torch's, for what is not timed")
     parser.add_argument("--minutes", type=float, default=30, help="of a search of `time`")

@@ -14,7 +14,7 @@ from paring.allocate.table import Table
 from paring.allocate.whole import Whole, joint
 from paring.core.edit import Progress
 
-MOST, NEAR = 4, 2.0  # plans that are tried, and how many times the least foretold loss they may be foretold
+MOST, NEAR = 8, 2.0  # plans that are tried, and how many times the least foretold loss they may be foretold
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from paring.finetune import Finetune
 from paring.graph.edits.unfuse import unfuse_all
 
 BUDGETS = ("speedup", "shrink", "max_latency_ms", "max_bytes", "max_loss")
-MORE = 4  # times as many examples for the few whole plans as for the many options: their losses lie closer together
+MORE = 16  # times as many examples for the few whole plans as for the many options: their losses lie closer together
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Allocate(Pass):
     timed once a machine and `samples` exported mixes correct the sum. The knapsack of summed losses is solved exactly;
     its bound and prices are told as it goes. What options add to one another's losses, known from how each moves the
     answers, improves on it by steps of two layers at a time. Of the few best plans, among them those of one family
-    alone, the real joint loss decides, on 4 times `num_examples`, of training data where there is too little other.
+    alone, the real joint loss decides, on 16 times `num_examples`, of training data where there is too little other.
     `speedup` and `shrink` ask for so many times less than the model's own file, `max_latency_ms` and `max_bytes` for
     absolute figures; `max_loss` asks for the fastest plan that is foretold to lose no more. In `steps`, structure is
     cut part of the way and the tables are built anew; `swaps` neighbours of the solution are tried on the real joint
@@ -163,7 +163,7 @@ class Allocate(Pass):
         self, base: nn.Module, task: Task, rulers: Rulers, first: Whole | None, share: float
     ) -> Generator[Progress, None, Found]:
         """The best of three plans (see `units_of`), channel groups cut apart, all that touch cut alike, or none cut,
-        of those of one family alone, improved within it, and the best of what improves on any of them.
+        of those of one family alone and what improves on them within it, and the best of what improves on any.
 
         The fewer layers are chosen for together, the freer are their bits. Raises BudgetError if no plan
         fits, that of the plan which comes nearest.
@@ -179,8 +179,9 @@ class Allocate(Pass):
                 except BudgetError as error:
                     missed.append((least_of(part, whole).over(limits), error))
                     continue
-                own = plans[-1] if part is table else improved(plans[-1:], part, whole, limits)
-                found.append(Found(own, table, whole, limits))
+                if part is not table:
+                    found.append(Found(improved(plans[-1:], part, whole, limits), table, whole, limits))
+            found += [Found(plan, table, whole, limits) for plan in plans]
             better += [Found(improved(plans, table, whole, limits), table, whole, limits)] if plans else []
         if not better:
             raise min(missed, key=lambda miss: miss[0])[1]
