@@ -58,7 +58,7 @@ def planted(num_units: int = 6, seed: int = 0) -> tuple[dict[Unit, list[Entry]],
             )
             for row, option in enumerate(options)
         ]
-    weights = (0.5, *SPEEDS.values(), *[0.0] * (len(KINDS) - 1))
+    weights = (0.5, *SPEEDS.values())
     return table, Whole(weights, (0.01, -0.01), 100.0, 0.5 + num_units, 100.0 + 1000 * num_units)
 
 
@@ -70,6 +70,21 @@ def test_a_plan_keeps_its_limits_and_proves_its_gap() -> None:
     assert plan.loss_per_ms > 0 or plan.loss_per_kb > 0
     assert "gap" in str(plan) and "a ms" in str(plan)
     assert plan.residual == pytest.approx(0.01)
+
+
+def test_a_time_that_grows_faster_than_its_parts_is_kept() -> None:
+    table, plain = planted()
+    whole = replace(plain, power=1.5)
+    entries = [one[0] for one in table.values()]
+    assert whole.ms(entries) == pytest.approx(plain.ms(entries) ** 1.5)
+    limits = Limits(ms=plain.ms(entries) ** 1.5 / 2)
+    plan = plan_of(table, whole, limits)
+    assert plan.ms <= limits.ms and least_of(table, whole).ms == pytest.approx(least_of(table, plain).ms ** 1.5)
+    linear = plan_of(table, plain, Limits(ms=limits.ms ** (1 / 1.5)))  # the same choices within the same root
+    assert plan.choice == linear.choice and plan.loss == linear.loss
+    slope = (whole.room(limits.ms + 1e-6) - whole.room(limits.ms)) / 1e-6
+    assert plan.loss_per_ms == pytest.approx(linear.loss_per_ms * slope, rel=1e-4) and plan.loss_per_ms > 0
+    assert plan_of(table, whole, Limits()).loss_per_ms == 0
 
 
 def test_more_budget_never_loses_more() -> None:

@@ -24,6 +24,21 @@ def test_an_exact_sum_is_found() -> None:
     assert np.abs(found.residual_N).max() < 1e-6
 
 
+@pytest.mark.parametrize("power", [1.0, 1.3, 1.5])
+def test_a_power_of_a_sum_is_found(power: float) -> None:
+    features, roots = planted(0.0)
+    found = fit(features, roots**power, np.array([0.0, 1, 0]), np.zeros(3), (1.0, 1.3, 1.5))
+    assert found.power == power and found.weights_F == pytest.approx([0.3, 1.2, 0.01], rel=1e-6)
+    assert np.abs(found.residual_N).max() < 1e-6
+
+
+def test_a_part_that_never_occurs_keeps_its_prior() -> None:
+    features, measured = planted(0.01)
+    features = np.column_stack([features, np.zeros(len(features))])
+    found = fit(features, measured, np.array([0.0, 1, 0, 1]), np.array([0.0, 0.1, 0.1, 0.1]))
+    assert found.weights_F[3] == pytest.approx(1.0)
+
+
 def test_the_residual_is_that_of_measurements_not_seen() -> None:
     features, measured = planted(0.03)
     found = fit(features, measured, np.array([0.0, 1, 0]), np.zeros(3))
@@ -43,5 +58,7 @@ def test_weights_stay_at_least_zero_and_near_their_prior_without_data() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ShapeError):
         fit(np.ones((3, 2)), ONES, np.ones(3), np.ones(3))
+    with pytest.raises(ShapeError, match="0 powers"):
+        fit(np.ones((3, 3)), ONES, ONES, ONES, ())
     with pytest.raises(ShapeError, match="above 0"):
         fit(np.ones((3, 3)), 0 * ONES, ONES, ONES)

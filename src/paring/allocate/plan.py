@@ -68,7 +68,7 @@ class Plan:
 
 def least_of(table: Table, whole: Whole) -> Limits:
     """The least time and the least bytes that the options reach, each by itself."""
-    fastest = whole.weights[0] + sum(min(map(whole.part_ms, entries)) for entries in table.values())
+    fastest = whole.taken(sum(min(map(whole.part_time, entries)) for entries in table.values()))
     smallest = whole.overhead_bytes + sum(min(map(whole.part_bytes, entries)) for entries in table.values())
     return Limits(fastest, smallest)
 
@@ -84,8 +84,8 @@ def plan_of(table: Table, whole: Whole, limits: Limits) -> Plan:
             )
     found = solve(
         [np.array([one.loss for one in entries]) for entries in table.values()],
-        [np.array([[whole.part_ms(one), whole.part_bytes(one)] for one in entries]) for entries in table.values()],
-        np.array([limits.ms - whole.weights[0], limits.num_bytes - whole.overhead_bytes]),
+        [np.array([[whole.part_time(one), whole.part_bytes(one)] for one in entries]) for entries in table.values()],
+        np.array([whole.room(limits.ms), limits.num_bytes - whole.overhead_bytes]),
     )
     chosen = {unit: entries[one] for (unit, entries), one in zip(table.items(), found.chosen, strict=True)}
     choice = {unit: entry.option for unit, entry in chosen.items()}
@@ -97,7 +97,7 @@ def plan_of(table: Table, whole: Whole, limits: Limits) -> Plan:
         num_bytes=whole.num_bytes(list(chosen.values())),
         bound=found.bound,
         gap=found.gap,
-        loss_per_ms=float(found.prices_C[0]),
+        loss_per_ms=float(found.prices_C[0]) * whole.slope(limits.ms),
         loss_per_kb=1000 * float(found.prices_C[1]),
         residual=whole.residual,
     )
@@ -186,8 +186,8 @@ class _Around:
     def __init__(self, table: Table, whole: Whole, limits: Limits) -> None:
         self.interplay = Interplay(table)
         entries = self.interplay.entries
-        self._costs = [np.array([part(entry) for entry in entries]) for part in (whole.part_ms, whole.part_bytes)]
-        self._room = [limits.ms - whole.weights[0], limits.num_bytes - whole.overhead_bytes]
+        self._costs = [np.array([part(entry) for entry in entries]) for part in (whole.part_time, whole.part_bytes)]
+        self._room = [whole.room(limits.ms), limits.num_bytes - whole.overhead_bytes]
 
     def changes(self, places_U: NDArray[np.intp]) -> NDArray[np.float64]:
         """See `Interplay.changes`; inf where a step leaves the limits."""

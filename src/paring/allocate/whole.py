@@ -25,14 +25,14 @@ from paring.measure.latency import interleave
 from paring.measure.quality import file_inputs
 from paring.numerics.additive import fit
 
-BLOCKS, BLOCK_MS = 12, 3.0
-NUM_FEATURES = 1 + 2 * len(KINDS) - 1  # a constant, milliseconds by kind, and layers by kind but for floats
-TRUST = 0.05  # in the parts as they were measured
+BLOCKS, BLOCK_MS = 12, 30.0  # as long as it takes until a large model has the caches to itself
+TRUST = 0.3  # in the parts as they were measured
+POWERS = (1.0, 1.15, 1.3, 1.5)  # above 1: a model takes longer than its parts where the caches hold these and not it
 
 
 @dataclass(frozen=True)
 class Whole:
-    """`ms = weights . features` and `bytes = overhead + sum of parts`; residuals of files left out of the fit.
+    """`ms = (weights . features) ** power`, `bytes = overhead + sum of parts`; residuals of files left out of the fit.
 
     `dense_ms` and `dense_bytes` are of the exported model as it came, not coded. `node_bytes`: what a layer in each
     precision takes in the file's graph beyond one in floats.
@@ -44,19 +44,32 @@ class Whole:
     dense_ms: float
     dense_bytes: float
     node_bytes: Mapping[str, float] = field(default_factory=dict)
+    power: float = 1.0
 
     @property
     def residual(self) -> float:
         """Root mean square of the relative errors."""
         return float(np.sqrt(np.square(self.residuals).mean())) if self.residuals else 0.0
 
-    def part_ms(self, entry: Entry) -> float:
-        """What this entry adds to the whole model's time."""
+    def part_time(self, entry: Entry) -> float:
+        """What this entry adds to the `power`-th root of the whole model's milliseconds."""
         return float(_features(entry) @ np.array(self.weights[1:]))
+
+    def room(self, ms: float) -> float:
+        """What `part_time` of all entries may sum to for this time."""
+        return float(ms ** (1 / self.power)) - self.weights[0]
+
+    def slope(self, ms: float) -> float:
+        """By how much `room` grows with one millisecond more; 0 where time is free."""
+        return float(ms ** (1 / self.power - 1)) / self.power if np.isfinite(ms) else 0.0
+
+    def taken(self, part_times: float) -> float:
+        """The whole model's milliseconds for entries whose `part_time` sums to this."""
+        return float((self.weights[0] + part_times) ** self.power)
 
     def ms(self, entries: Sequence[Entry]) -> float:
         """The whole model's time."""
-        return self.weights[0] + sum(self.part_ms(entry) for entry in entries)
+        return self.taken(sum(self.part_time(entry) for entry in entries))
 
     def part_bytes(self, entry: Entry) -> float:
         """What this entry adds to the whole file."""
@@ -95,8 +108,8 @@ def fit_whole(
         taken = interleave(runners, blocks=BLOCKS, min_block_ms=BLOCK_MS, threads=target.threads)
     measured = np.array([taken.latency_ms(str(place))["p50"] for place in range(len(mixes))])
     features = np.array([[1.0, *np.sum([_features(entry) for entry in mix.values()], axis=0)] for mix in mixes])
-    prior = np.array([0.0] + [1.0] * len(KINDS) + [0.0] * (len(KINDS) - 1))
-    found = fit(features, measured, prior, np.where(prior > 0, TRUST, 0.0))
+    prior, strength = (np.array([0.0] + [one] * len(KINDS)) for one in (1.0, TRUST))
+    found = fit(features, measured, prior, strength, POWERS)
     return Whole(
         tuple(float(one) for one in found.weights_F),
         tuple(float(one) for one in found.residual_N),
@@ -104,6 +117,7 @@ def fit_whole(
         float(measured[0]),
         dense_bytes,
         {} if coded else _node_bytes(mixes, beside),
+        found.power,
     )
 
 
@@ -153,5 +167,4 @@ def _with_precision(entries: Sequence[Entry], precision: str) -> Entry:
 
 
 def _features(entry: Entry) -> NDArray[np.float64]:
-    ms = [entry.ms.get(kind, 0.0) for kind in KINDS]
-    return np.array([*ms, *(float(entry.num_layers.get(kind, 0)) for kind in KINDS[1:])])
+    return np.array([entry.ms.get(kind, 0.0) for kind in KINDS])
