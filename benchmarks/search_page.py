@@ -17,6 +17,7 @@ Versions: {versions}.
 """
 
 SAME = 1e-6  # of a loss: files of the same choice differ by the order in which sums were made
+SAME_BYTES = 1e-3  # of a file's: less is what its names take
 TABLES = """Seconds are of a table of which no cache holds anything, with as many torch threads as it says, on a machine
 that did nothing else. Ten minutes are the goal. The loss is that of the first of the solver's three plans that loses
 least at the model's own size, so it may lie above what the solver finds for a size (tables below)."""
@@ -45,7 +46,7 @@ def page(results: dict[str, Any]) -> str:
     for section, make in (
         ("tables", _tables),
         ("foretold", _foretold),
-        ("bytes", _bytes),
+        ("bytes", partial(_bytes, rows)),
         ("clock", partial(_clock, rows)),
         ("distill", _distill),
         ("time", _time),
@@ -85,7 +86,7 @@ def _foretold(rows: dict[str, Any]) -> str:
     return f"## The foretold loss beside the measured one\n\n{FORETOLD}\n\n{_table(heads, lines)}"
 
 
-def _bytes(rows: dict[str, Any]) -> str:
+def _bytes(every: dict[str, Any], rows: dict[str, Any]) -> str:
     by_task: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for name, row in rows.items():
         task, *rest = name.split(" / ")
@@ -95,11 +96,15 @@ def _bytes(rows: dict[str, Any]) -> str:
         figures = (f"{row['validation_loss']:.4g}", f"{row['test_loss']:.4g}", f"{row['test_drop']:+.4f}")
         by_task[task].append((row["file_bytes"], ", ".join(rest), f"{row['file_bytes']:,}", *figures))
     heads = ("what", "file bytes", "loss, validation", "loss, test", "metric drop, test")
-    parts = ["## At equal bytes\n\nNo training anywhere; every loser too. Loss is the divergence from the original."]
+    parts = [
+        "## At equal bytes\n\nNo training anywhere; every loser too. Loss is the divergence from the original. A joint "
+        "file is held against every other of no more bytes (0.1 % count as none) that loses less on validation, example by "
+        "example (`pairs`, 95 % intervals)."
+    ]
     for task, lines in by_task.items():
         parts.append(f"### {task}\n\n{_table(heads, [line[1:] for line in sorted(lines, key=lambda line: line[0])])}")
         if any(not name.startswith("joint") for _, name, *_ in lines):
-            parts.append("\n".join(_beaten(task, rows)) or "No row beats a joint one in both.")
+            parts.append(_held(task, rows, every.get("pairs", {}), SAME_BYTES, "file_bytes", "bytes", "x"))
         else:
             parts.append("Joint rows alone so far: nothing to hold them against.")
     return _said(*parts, elsewhere(rows))
@@ -133,35 +138,40 @@ def _clock(every: dict[str, Any], rows: dict[str, Any]) -> str:
                 (", ".join(name.split(" / ")[1:]) or name, f"{one['ms']:.4g}", ratio, f"{one['bytes']:,}", *losses)
             )
         timed = {name: known[name] | {"ms": one["ms"]} for name, one in files.items() if name in known}
-        said = (
-            "\n".join(_beaten(task, timed, "ms", "time", "faster"))
-            or "No row beats a joint one made for a speed in both."
-        )
+        held = _held(task, timed, every.get("pairs", {}), row["noise_floor"], "ms", "time", "faster")
         floor = f"Noise floor {row['noise_floor']:.1%}."
-        parts.append(f"### {task}, {row['target']}\n\n{floor}\n\n{_table(heads, lines)}\n{said}")
+        parts.append(f"### {task}, {row['target']}\n\n{floor}\n\n{_table(heads, lines)}\n{held}")
     return _said(*parts, elsewhere(rows))
 
 
-def _beaten(
-    task: str, rows: dict[str, Any], cost: str = "file_bytes", called: str = "bytes", made_for: str = "x"
-) -> list[str]:
-    """Joint rows made for this cost that another one beats in it and in loss on validation, said outright."""
-    own = {name.partition(" / ")[2]: row for name, row in rows.items() if name.startswith(f"{task} /")}
-    own = {name: row for name, row in own.items() if "miss" not in row}
+def _held(
+    task: str, rows: dict[str, Any], pairs: dict[str, Any], slack: float, cost: str, called: str, made_for: str
+) -> str:
+    """Joint rows made for this cost beside others that cost no more and lose less on validation, said outright.
+
+    `slack`: costs that differ by less are the same.
+    """
+    own = {name: row for name, row in rows.items() if name.startswith(f"{task} /") and "miss" not in row}
+    beside = pairs.get(task, {}).get("joint", {})
     found = []
     for name, row in own.items():
-        better = [
-            other
-            for other, its in own.items()
-            if its[cost] <= row[cost] and its["validation_loss"] < (1 - SAME) * row["validation_loss"]
-        ]
-        if (
-            name.startswith("joint")
-            and name.endswith(made_for)
-            and (better := [other for other in better if not other.startswith("joint")])
-        ):
-            found.append(f"- {name} is beaten in {called} and in loss by {', '.join(better)}.")
-    return found
+        if not (" / joint / " in name and name.endswith(made_for)):
+            continue
+        for other, its in own.items():
+            less = its["validation_loss"] < (1 - SAME) * row["validation_loss"]
+            if " / joint / " not in other and less and its[cost] <= (1 + slack) * row[cost]:
+                found.append(_said_of(name, other, called, beside.get(name, {}).get(other)))
+    return "\n".join(found) or f"No row beats a joint one made for {called} in both."
+
+
+def _said_of(name: str, other: str, called: str, interval: list[float] | None) -> str:
+    joint, single = (one.partition(" / ")[2] for one in (name, other))
+    if interval is None:
+        return f"- {joint} is beaten in {called} and in loss by {single}."
+    told = f"it loses {interval[0]:.2g} to {interval[1]:.2g} more on validation and test together"
+    if interval[0] > 0:
+        return f"- {joint} is beaten in {called} and in loss by {single}: {told}."
+    return f"- {joint} costs no less {called} than {single} and is not told apart in loss: {told}."
 
 
 def _distill(rows: dict[str, Any]) -> str:
