@@ -98,8 +98,8 @@ def _bytes(every: dict[str, Any], rows: dict[str, Any]) -> str:
     heads = ("what", "file bytes", "loss, validation", "loss, test", "metric drop, test")
     parts = [
         "## At equal bytes\n\nNo training anywhere; every loser too. Loss is the divergence from the original. A joint "
-        "file is held against every other of no more bytes (0.1 % count as none) that loses less on validation, example "
-        "by example (`pairs`, 95 % intervals)."
+        "file is held against every other of no more bytes (0.1 % count as none) that loses less on validation, "
+        "example by example (`pairs`, 95 % intervals)."
     ]
     for task, lines in by_task.items():
         parts.append(f"### {task}\n\n{_table(heads, [line[1:] for line in sorted(lines, key=lambda line: line[0])])}")
