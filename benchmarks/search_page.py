@@ -68,7 +68,7 @@ def _tables(rows: dict[str, Any]) -> str:
             made = f"{row['seconds']:.0f}", row["threads"], row["units"], row["options"]
             lines.append((name, *made, f"{one['shrink']:g}x", *figures))
     heads = ("task", "tables s", "threads", "units", "options", "size", "solve s", "loss", "gap", "loss per kB")
-    return f"## Tables, solves, gaps\n\n{TABLES}\n\n{_table(heads, lines)}"
+    return _said(f"## Tables, solves, gaps\n\n{TABLES}\n\n{_table(heads, lines)}", elsewhere(rows))
 
 
 def _foretold(rows: dict[str, Any]) -> str:
@@ -83,7 +83,9 @@ def _foretold(rows: dict[str, Any]) -> str:
     heads = (
         "task", "loss", "mixes", "Spearman", "with loss 0.0001 to 0.3", "of the measured p10, p50, p90", "within 1.3x"
     )  # fmt: skip
-    return f"## The foretold loss beside the measured one\n\n{FORETOLD}\n\n{_table(heads, lines)}"
+    return _said(
+        f"## The foretold loss beside the measured one\n\n{FORETOLD}\n\n{_table(heads, lines)}", elsewhere(rows)
+    )
 
 
 def _bytes(every: dict[str, Any], rows: dict[str, Any]) -> str:
@@ -154,9 +156,11 @@ def _held(
     own = {name: row for name, row in rows.items() if name.startswith(f"{task} /") and "miss" not in row}
     beside = pairs.get(task, {}).get("joint", {})
     found = []
-    for name, row in own.items():
-        if not (" / joint / " in name and name.endswith(made_for)):
-            continue
+    joint = [name for name in own if " / joint / " in name and name.endswith(made_for)]
+    if not joint:
+        return f"No joint file was made for {called} yet."
+    for name in joint:
+        row = own[name]
         for other, its in own.items():
             less = its["validation_loss"] < (1 - SAME) * row["validation_loss"]
             if " / joint / " not in other and less and its[cost] <= (1 + slack) * row[cost]:
