@@ -175,7 +175,7 @@ def _said_of(name: str, other: str, called: str, interval: list[float] | None) -
     told = f"it loses {interval[0]:.2g} to {interval[1]:.2g} more on validation and test together"
     if interval[0] > 0:
         return f"- {joint} is beaten in {called} and in loss by {single}: {told}."
-    return f"- {joint} costs no less {called} than {single} and is not told apart in loss: {told}."
+    return f"- {joint} costs no less in {called} than {single}, and loss does not tell them apart: {told}."
 
 
 def _distill(rows: dict[str, Any]) -> str:
