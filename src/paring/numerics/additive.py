@@ -70,7 +70,7 @@ def _solve(features_NF: Floats, roots_N: Floats, prior_F: Floats, strength_F: Fl
     pull_F = strength_F * np.where(share_F > 0, share_F, 1.0)
     rows = np.vstack([parts_NF, np.diag(pull_F)])
     wanted = np.concatenate([np.ones(len(roots_N)), pull_F * prior_F])
-    # Columns of one size: milliseconds and counts differ by powers of ten.
+    # Columns of one size: the constant and milliseconds differ by powers of ten.
     size = np.maximum(np.linalg.norm(rows, axis=0), np.finfo(float).tiny)
     weights, _ = nnls(rows / size, wanted)
     found: Floats = weights / size
