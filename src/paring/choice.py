@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paring.core.budget import Budget
-from paring.core.measurement import Measurement
+from paring.core.measurement import Measurement, Standing
 from paring.errors import BudgetError
 
 # Field of Budget -> the quantity, and how its figures are written.
@@ -24,12 +24,24 @@ def select(measured: Sequence[Measurement], budget: Budget) -> Measurement:
 
     Raises: BudgetError naming the nearest miss, the limits it breaks and its figures there.
     """
+    return min(rivals(measured, budget), key=lambda one: (one.file_bytes, one.name))
+
+
+def rivals(measured: Sequence[Measurement], budget: Budget) -> list[Measurement]:
+    """Those inside the budget that the clock could not tell from the fastest; the fastest first.
+
+    Raises: BudgetError as `select`.
+    """
     inside = [one for one in measured if budget.allows(one)]
     if not inside:
         raise BudgetError(_nearest_miss(measured, budget))
-    fastest = max(inside, key=lambda one: one.speedup.ratio)
-    as_fast = [one for one in inside if one.speedup.high >= fastest.speedup.low]
-    return min(as_fast, key=lambda one: (one.file_bytes, one.name))
+    inside.sort(key=lambda one: (-one.speedup.ratio, one.file_bytes, one.name))
+    return [one for one in inside if one.speedup.high >= inside[0].speedup.low]
+
+
+def winner(standings: Sequence[Standing]) -> Standing:
+    """Of a last round: of those that are not slower than the fastest the smallest file, then the name."""
+    return min((one for one in standings if not one.slower), key=lambda one: (one.file_bytes, one.name))
 
 
 def quantity(limit: str, budget: Budget) -> str:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 from paring.artifacts.artifact import write_artifact
 from paring.artifacts.manifest import versions
 from paring.candidates import compress_steps
-from paring.choice import select
+from paring.choice import rivals
 from paring.container.file import is_current
 from paring.core.budget import Budget
 from paring.core.candidate import Candidate
 from paring.core.edit import Progress, Step
-from paring.core.measurement import Measurement
 from paring.core.recipe import Pass, Recipe
 from paring.core.scratch import Scratch
 from paring.core.stream import told
@@ -24,6 +23,7 @@ from paring.errors import BudgetError, RecipeError
 from paring.judge.bench import Bench
 from paring.judge.judge import headline, judge
 from paring.judge.record import Judged, load_measurement
+from paring.last_round import Answer, answer
 from paring.recipe_io import recipe_hash, to_yaml
 from paring.report.detail import details
 from paring.report.results import Run, row
@@ -80,7 +80,13 @@ def judged_run(
     judged = []
     for recipe in recipes:
         judged.append((yield from judged_by_file(task, recipe, folder, bench, baseline, anew=anew)))
-    return (yield from concluded(task, baseline, judged, folder, budget, select, command))
+    of_name = {one.measurement.name: one for one in judged}
+
+    def fastest() -> list[Judged]:
+        return [of_name[one.name] for one in rivals([one.measurement for one in judged], budget)]
+
+    found = yield from told(answer(fastest, task, bench, folder.path), lambda stage: Told("run", stage))
+    return (yield from concluded(task, baseline, judged, folder, budget, found, command)), found.miss
 
 
 def concluded(
@@ -89,16 +95,11 @@ def concluded(
     judged: Sequence[Judged],
     folder: RunFolder,
     budget: Budget,
-    choose: Callable[[Sequence[Measurement], Budget], Measurement],
+    found: Answer,
     command: str = "",
-) -> Generator[Told, None, tuple[Run, BudgetError | None]]:
-    """Chooses, looks at `test` once, writes artifact and report; the error says why nothing could be chosen."""
-    miss: BudgetError | None = None
-    chosen: str | None = None
-    try:
-        chosen = choose([one.measurement for one in judged], budget).name
-    except BudgetError as error:
-        miss = error
+) -> Generator[Told, None, Run]:
+    """Looks at `test` once, writes artifact and report of what was `found` to ship."""
+    chosen = None if found.chosen is None else found.chosen.measurement.name
     yield Told("run", Progress(0, 1, f"the one look at {task.headline()[0]}"))
     final = [
         replace(one, measurement=replace(headline(one, baseline, task), within_budget=budget.allows(one.measurement)))
@@ -113,7 +114,8 @@ def concluded(
         versions=versions(),
         command=command,
         budget=budget,
-        miss="" if miss is None else str(miss),
+        miss="" if found.miss is None else str(found.miss),
+        last_round=found.standings,
         higher_is_better=task.metric.higher_is_better,
         details=details(final, final[0]),
     )
@@ -122,7 +124,7 @@ def concluded(
             with whole_folder(folder.artifact) as partial:
                 write_artifact(one.candidate, to_yaml(one.candidate.recipe), one.folder, partial, row(one.measurement))
     write_report(run, folder.path)
-    return run, miss
+    return run
 
 
 def check_recipes(task: Task, recipes: Sequence[Recipe]) -> None:

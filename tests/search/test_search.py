@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,9 +21,12 @@ import paring.candidates
 import paring.search.search
 from paring import Artifact, Budget, Recipe, compress, open_run
 from paring.candidates import compress_steps
+from paring.core.edit import Progress
+from paring.core.measurement import Ratio, Standing
 from paring.core.stream import drain
 from paring.errors import NothingToDoError, SettingError
 from paring.finetune import Finetune
+from paring.last_round import Answer
 from paring.prune.channels import Channels
 from paring.quantize.cast import Cast
 from paring.quantize.static import Static
@@ -79,6 +83,27 @@ def test_it_tries_what_it_was_given_and_chooses_the_best(finished: tuple[Path, l
     assert chosen.speedup.high >= max(one.speedup.low for one in inside)
     assert chosen.headline is not None and chosen.headline.split == "test"
     assert {one.name for one in ended.run.candidates} >= set(ended.front)
+
+
+def test_the_last_round_may_choose_one_beside_the_front(
+    finished: tuple[Path, list[Found], Searched], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _, ended = finished
+    shutil.copytree(path, tmp_path / "out")
+    beside = next(one for one in ended.trials if one.outcome == "whole" and one.name not in ended.front)
+
+    def round_of(rivals: Any, *_rest: Any) -> Iterator[Any]:
+        yield Progress(0, 1, "")
+        judged = next(one for one in rivals() if one.measurement.name == beside.name)
+        return Answer(judged, (Standing(beside.name, 10, 1.0, Ratio(1.0, 0.9, 1.1), False),))
+
+    everything = lambda measured, *_rest: list(measured)  # noqa: E731
+    monkeypatch.setattr(paring.search.search, "contenders", everything)
+    monkeypatch.setattr(paring.search.search, "answer", round_of)
+    again = drain(run_search(tmp_path / "out", Effort(trials=7, max_epochs=1)))
+    assert again.run.chosen == beside.name and again.run.candidates[-1].name == beside.name
+    assert Artifact(tmp_path / "out" / "artifact").manifest["measurement"]["name"] == beside.name
+    assert "## The last round" in (tmp_path / "out" / "search.md").read_text()
 
 
 def test_the_folder_holds_artifact_report_and_page(finished: tuple[Path, list[Found], Searched]) -> None:

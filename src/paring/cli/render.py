@@ -130,4 +130,8 @@ def print_run(run: Run, folder: object) -> None:
     for line in refused_lines(run):
         console.print(f"not run: {line}", style="yellow", markup=False)
     console.print(verdict_sentence(run))
+    if run.last_round:
+        slower = sum(one.slower for one in run.last_round)
+        words = f"{len(run.last_round)} files that the clock could not tell apart were timed once more in turns"
+        console.print(f"{words}: {slower} slower than the fastest, and of the rest the smallest file was chosen.")
     console.print(f"Files: {folder} (artifact/, results.json, report.html)", style="dim")

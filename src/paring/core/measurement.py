@@ -22,6 +22,20 @@ class Ratio:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """A candidate in the last round, in which those that the clock could not tell apart are timed in turns.
+
+    `ratio` is the time of the fastest of the round over this one's; `slower` where the whole interval says so.
+    """
+
+    name: str
+    file_bytes: int
+    ms: float
+    ratio: Ratio
+    slower: bool
+
+
+@dataclass(frozen=True)
 class Quality:
     """The metric of one file on one split, and how much worse it is than the baseline's own file there.
 

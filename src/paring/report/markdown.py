@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from paring.core.measurement import Measurement
+from paring.report.last_round import last_round_markdown
 from paring.report.reproduce import plain, recipe_text
 from paring.report.results import Run, refused_lines, verdict_sentence
 from paring.report.roles import role, shown
@@ -23,6 +24,8 @@ def markdown(run: Run) -> str:
         f"{run.baseline.metric_name} and drop on {shown(run.baseline).split}; the drop with its 95 % interval, the "
         "ratio to the baseline's own file with its 99 % interval."
     )
+    if round_ := last_round_markdown(run):
+        parts.append(round_)
     declined = [
         f"- {one.name}: `{entry.layer}`: {entry.reason}"
         for one in run.candidates

@@ -11,6 +11,7 @@ from paring.report.clock import distributions, ratios
 from paring.report.edits import edit_tables
 from paring.report.floor import floors
 from paring.report.html import Child, Html, join, tag
+from paring.report.last_round import last_round_table
 from paring.report.memory import memory_section
 from paring.report.pareto import trade_plots
 from paring.report.reproduce import reproduce
@@ -52,7 +53,7 @@ def page(run: Run) -> str:
     sections = (
         _section("trade", "What each file trades", TRADE, trade_plots(run)),
         _section("candidates", "All candidates", join(_budget(run), SORT), candidates_table(run)),
-        _section("clock", "Faster, or noise?", CLOCK, ratios(run)),
+        _section("clock", "Faster, or noise?", CLOCK, ratios(run), last_round_table(run)),
         _section("timings", "How long a call takes", CURVES, distributions(run)),
         _section("floor", "How far from the limit", None, floors(run)),
         _section("classes", "Class by class", None, slice_table(run)),

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from paring.core.budget import Budget
-from paring.core.measurement import Measurement, Quality, TargetTiming
+from paring.core.measurement import Measurement, Quality, Standing, TargetTiming
 from paring.report.detail import Detail
 from paring.report.words import metric_text, times
 
@@ -16,7 +16,8 @@ from paring.report.words import metric_text, times
 class Run:
     """A finished run: the baseline, its candidates, and which of them was chosen.
 
-    `miss` says why none was; `details` holds, by candidate name, what only the page shows.
+    `miss` says why none was; `last_round` is of those that the clock could not tell apart at first; `details` holds, by
+    candidate name, what only the page shows.
     """
 
     task: str
@@ -28,6 +29,7 @@ class Run:
     command: str = ""
     budget: Budget = Budget()  # noqa: RUF009
     miss: str = ""
+    last_round: tuple[Standing, ...] = ()
     higher_is_better: bool = True
     details: Mapping[str, Detail] = field(default_factory=dict, repr=False)
 
@@ -49,6 +51,7 @@ def results(run: Run) -> dict[str, Any]:
         "chosen": run.chosen,
         "budget": asdict(run.budget),
         "higher_is_better": run.higher_is_better,
+        "last_round": [asdict(standing) for standing in run.last_round],
         "rows": [row(measured) for measured in run.rows],
     }
 

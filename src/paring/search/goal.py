@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from paring.choice import quantity, reached, select
+from paring.choice import quantity, reached, rivals
 from paring.core.budget import Budget
 from paring.core.measurement import Measurement
 from paring.errors import BudgetError
@@ -19,17 +19,24 @@ OUTSIDE = 100.0  # any miss is worse than any hit
 def chosen(measured: Sequence[Measurement], budget: Budget, goal: Goal = "fastest") -> Measurement:
     """The fastest (or smallest) inside the budget, never merely the first.
 
+    Raises: BudgetError as `contenders`.
+    """
+    return min(contenders(measured, budget, goal), key=lambda one: (one.file_bytes, one.name))
+
+
+def contenders(measured: Sequence[Measurement], budget: Budget, goal: Goal = "fastest") -> list[Measurement]:
+    """Those that may be the fastest inside the budget, the fastest first; the smallest alone where that is the goal.
+
     Raises: BudgetError naming the nearest miss, and for each limit what giving way there alone would buy.
     """
-    inside = [one for one in measured if budget.allows(one)]
-    if not inside:
-        try:
-            return select(measured, budget)
-        except BudgetError as error:
-            raise BudgetError(" ".join([str(error), *what_each_limit_costs(measured, budget)])) from None
+    try:
+        fastest = rivals(measured, budget)
+    except BudgetError as error:
+        raise BudgetError(" ".join([str(error), *what_each_limit_costs(measured, budget)])) from None
     if goal == "fastest":
-        return select(measured, budget)
-    return min(inside, key=lambda one: (one.file_bytes, one.latency_ms[budget.percentile], one.name))
+        return fastest
+    inside = [one for one in measured if budget.allows(one)]
+    return [min(inside, key=lambda one: (one.file_bytes, one.latency_ms[budget.percentile], one.name))]
 
 
 def value_of(measured: Measurement, budget: Budget, goal: Goal = "fastest") -> float:

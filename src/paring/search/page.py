@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from paring.report.last_round import last_round_markdown
 from paring.report.results import Run
 from paring.search.trials import Trial
 from paring.store import write_text
@@ -28,6 +29,8 @@ def write_page(folder: Path, run: Run, trials: Sequence[Trial], front: Sequence[
             if name in by_name
         ],
     )
+    if round_ := last_round_markdown(run):
+        lines += ["", "## The last round", "", round_]
     planned = [one for one in trials if one.foretold]
     if planned:
         lines += ["", "## Foretold and measured", ""]

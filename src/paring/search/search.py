@@ -13,18 +13,19 @@ from paring.core.budget import Budget
 from paring.core.edit import Progress
 from paring.core.measurement import Measurement
 from paring.core.recipe import Recipe
-from paring.core.stream import drain
+from paring.core.stream import drain, told
 from paring.core.task import Task
 from paring.engines import quick_in_integers
 from paring.errors import BudgetError, ParingError, SettingError
 from paring.judge.bench import Bench
 from paring.judge.record import Judged, load_measurement
+from paring.last_round import answer
 from paring.recipe_io import parse_recipe, recipe_hash, to_yaml
 from paring.report.results import Run, row
 from paring.run import BASELINE, Told, concluded, judged_by_file
 from paring.search.attempt import Attempt, Tried, check_trial_time
 from paring.search.draws import Recorded
-from paring.search.goal import Goal, chosen, failed_value, value_of
+from paring.search.goal import Goal, chosen, contenders, failed_value, value_of
 from paring.search.page import write_page
 from paring.search.prefixes import Prefixes
 from paring.search.sampler import Drawing, Sampler
@@ -96,24 +97,14 @@ def search(
     given = [named(recipe) for recipe in recipes]
     ended = yield from (state.loop(given) if pool is None else state.loop_on(pool(), given))
     front = pareto_front(list(state.measured.values()))
-    shown = [state.judged(one) for one in _shown(front, state)]
-    choose = _chooser(state, budget, effort.goal)
-    run, miss = yield from concluded(task, state.baseline, shown, folder, budget, choose, command)
     names = tuple(one.name for one in front)
+    found = yield from told(answer(state.rivals, task, bench, folder.path), lambda stage: Told("search", stage))
+    shown = [state.judged(one) for one in front]
+    if found.chosen is not None and found.chosen.measurement.name not in names:
+        shown.append(found.chosen)
+    run = yield from concluded(task, state.baseline, shown, folder, budget, found, command)
     write_page(folder.path, run, state.log.trials, names, ended)
-    return Searched(run, tuple(state.log.trials), names, ended, miss)
-
-
-def _chooser(state: _State, budget: Budget, goal: Goal) -> Callable[[Sequence[Measurement], Budget], Measurement]:
-    """Chooses among everything measured, not only what is shown."""
-    return lambda _shown, _budget: chosen(list(state.measured.values()), budget, goal)
-
-
-def _shown(front: Sequence[Measurement], state: _State) -> list[Measurement]:
-    """The front and the best: these are looked at on `test` and reported."""
-    best = state.best()
-    extra = [best] if best is not None and best.name not in {one.name for one in front} else []
-    return [*front, *extra]
+    return Searched(run, tuple(state.log.trials), names, ended, found.miss)
 
 
 @dataclass(frozen=True)
@@ -297,6 +288,10 @@ class _State:
             return chosen(list(self.measured.values()), self.budget, self.effort.goal)
         except BudgetError:
             return None
+
+    def rivals(self) -> list[Judged]:
+        """Among which the answer is, the likeliest first. Raises BudgetError where nothing is inside the budget."""
+        return [self.judged(one) for one in contenders(list(self.measured.values()), self.budget, self.effort.goal)]
 
     def judged(self, measured: Measurement) -> Judged:
         """The candidate of a measurement, from its folder."""
