@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -72,18 +73,35 @@ def test_a_plan_keeps_its_limits_and_proves_its_gap() -> None:
     assert plan.residual == pytest.approx(0.01)
 
 
-def test_a_time_that_grows_faster_than_its_parts_is_kept() -> None:
+def beyond_the_caches(knee_mb: float) -> tuple[dict[Unit, list[Entry]], Whole]:
+    """Entries that read a megabyte a kB of theirs; each beyond the knee takes 0.7 ms more."""
     table, plain = planted()
-    whole = replace(plain, power=1.5)
-    entries = [one[0] for one in table.values()]
-    assert whole.ms(entries) == pytest.approx(plain.ms(entries) ** 1.5)
-    limits = Limits(ms=plain.ms(entries) ** 1.5 / 2)
-    plan = plan_of(table, whole, limits)
-    assert plan.ms <= limits.ms and least_of(table, whole).ms == pytest.approx(least_of(table, plain).ms ** 1.5)
-    linear = plan_of(table, plain, Limits(ms=limits.ms ** (1 / 1.5)))  # the same choices within the same root
-    assert plan.choice == linear.choice and plan.loss == linear.loss
-    slope = (whole.room(limits.ms + 1e-6) - whole.room(limits.ms)) / 1e-6
-    assert plan.loss_per_ms == pytest.approx(linear.loss_per_ms * slope, rel=1e-4) and plan.loss_per_ms > 0
+    read = {unit: [replace(one, read_mb=one.num_bytes / 1000) for one in entries] for unit, entries in table.items()}
+    return read, replace(plain, knee_mb=knee_mb, ms_per_mb=0.7)
+
+
+def test_what_the_caches_do_not_hold_takes_time() -> None:
+    table, whole = beyond_the_caches(2.0)
+    for place, read_mb in ((0, 6.0), (3, 1.5)):
+        entries = [one[place] for one in table.values()]
+        held = replace(whole, ms_per_mb=0.0).ms(entries)
+        assert whole.ms(entries) == pytest.approx(held + 0.7 * max(0.0, read_mb - 2.0))
+
+
+@pytest.mark.parametrize("knee_mb", [0.0, 2.0, 3.0, 4.0, 100.0])
+def test_a_plan_is_the_best_within_both_times(knee_mb: float) -> None:
+    table, whole = beyond_the_caches(knee_mb)
+    every = [(sum(one.loss for one in mix), whole.ms(mix)) for mix in itertools.product(*table.values())]
+    for ms in (2.5, 4.0, 6.0):
+        inside = [loss for loss, taken in every if taken <= ms]
+        if not inside:
+            with pytest.raises(BudgetError):
+                plan_of(table, whole, Limits(ms=ms))
+            continue
+        plan = plan_of(table, whole, Limits(ms=ms))
+        assert plan.ms <= ms * (1 + 1e-9) and plan.summed == pytest.approx(min(inside))
+        assert plan.bound <= plan.summed * (1 + 1e-9) and plan.gap <= 1e-6 and plan.loss_per_ms >= 0
+    assert least_of(table, whole).ms <= min(taken for _, taken in every) * (1 + 1e-9)
     assert plan_of(table, whole, Limits()).loss_per_ms == 0
 
 

@@ -71,6 +71,15 @@ def test_one_interrupted_call_a_block_moves_no_ratio() -> None:
     assert spoilt.latency_ms("again")["p99"] > 40 * spoilt.latency_ms("again")["p50"]
 
 
+def test_the_quiet_time_is_that_of_the_fastest_block() -> None:
+    samples, _ = timed(blocks=6, a={"us": 200, "noise": 0})
+    busy = samples.wall_ns["a"].copy()
+    busy[[0, 1, 2, 4, 5]] *= 2
+    busy[3, 0] = 1  # one odd call is no block
+    disturbed = Samples({"a": busy}, samples.cpu_ns)
+    assert disturbed.quiet_ms("a") == pytest.approx(0.2) and disturbed.latency_ms("a")["p50"] == pytest.approx(0.4)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "said"),
     [

@@ -24,12 +24,21 @@ def test_an_exact_sum_is_found() -> None:
     assert np.abs(found.residual_N).max() < 1e-6
 
 
-@pytest.mark.parametrize("power", [1.0, 1.3, 1.5])
-def test_a_power_of_a_sum_is_found(power: float) -> None:
-    features, roots = planted(0.0)
-    found = fit(features, roots**power, np.array([0.0, 1, 0]), np.zeros(3), (1.0, 1.3, 1.5))
-    assert found.power == power and found.weights_F == pytest.approx([0.3, 1.2, 0.01], rel=1e-6)
-    assert np.abs(found.residual_N).max() < 1e-6
+@pytest.mark.parametrize("slope", [0.0, 0.05])
+def test_what_lies_beyond_a_size_is_found(slope: float) -> None:
+    features, held = planted(0.0)
+    size = np.random.default_rng(1).uniform(3, 40, len(held))
+    knee = float(np.sort(size)[12])
+    found = fit(features, held + slope * np.maximum(0, size - knee), np.array([0.0, 1, 0]), np.zeros(3), size)
+    assert found.weights_F == pytest.approx([0.3, 1.2, 0.01], rel=1e-6) and found.slope == pytest.approx(slope)
+    assert np.abs(found.residual_N).max() < 0.02 and (found.knee == knee or not slope)
+
+
+def test_the_knee_leaves_two_sizes_beyond_it() -> None:
+    features, held = planted(0.0)
+    size = np.arange(len(held), dtype=float)
+    jump = held + 10.0 * np.maximum(0, size - (len(held) - 2))  # of the largest alone: no slope can be told from that
+    assert fit(features, jump, np.array([0.0, 1, 0]), np.zeros(3), size).knee <= len(held) - 3
 
 
 def test_a_part_that_never_occurs_keeps_its_prior() -> None:
@@ -58,7 +67,7 @@ def test_weights_stay_at_least_zero_and_near_their_prior_without_data() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ShapeError):
         fit(np.ones((3, 2)), ONES, np.ones(3), np.ones(3))
-    with pytest.raises(ShapeError, match="0 powers"):
-        fit(np.ones((3, 3)), ONES, ONES, ONES, ())
+    with pytest.raises(ShapeError, match="sizes"):
+        fit(np.ones((3, 3)), ONES, ONES, ONES, np.ones(2))
     with pytest.raises(ShapeError, match="above 0"):
         fit(np.ones((3, 3)), 0 * ONES, ONES, ONES)

@@ -32,6 +32,10 @@ class Limits:
     ms: float = np.inf
     num_bytes: float = np.inf
 
+    def parts(self) -> NDArray[np.float64]:
+        """(3,): as `Whole.parts`, whose two times are both limited."""
+        return np.array([self.ms, self.ms, self.num_bytes])
+
     def over(self, other: Limits) -> float:
         """How many times these are the other ones, where that is most."""
         return max(self.ms / other.ms, self.num_bytes / other.num_bytes)
@@ -67,10 +71,11 @@ class Plan:
 
 
 def least_of(table: Table, whole: Whole) -> Limits:
-    """The least time and the least bytes that the options reach, each by itself."""
-    fastest = whole.taken(sum(min(map(whole.part_time, entries)) for entries in table.values()))
-    smallest = whole.overhead_bytes + sum(min(map(whole.part_bytes, entries)) for entries in table.values())
-    return Limits(fastest, smallest)
+    """The least time and the least bytes that the options reach, each by itself; the time may lie above."""
+    held_ms, beyond_ms, num_bytes = whole.rest() + sum(
+        np.min([whole.parts(entry) for entry in entries], axis=0) for entries in table.values()
+    )
+    return Limits(max(held_ms, beyond_ms), num_bytes)
 
 
 def plan_of(table: Table, whole: Whole, limits: Limits) -> Plan:
@@ -84,8 +89,8 @@ def plan_of(table: Table, whole: Whole, limits: Limits) -> Plan:
             )
     found = solve(
         [np.array([one.loss for one in entries]) for entries in table.values()],
-        [np.array([[whole.part_time(one), whole.part_bytes(one)] for one in entries]) for entries in table.values()],
-        np.array([whole.room(limits.ms), limits.num_bytes - whole.overhead_bytes]),
+        [np.array([whole.parts(one) for one in entries]) for entries in table.values()],
+        limits.parts() - whole.rest(),
     )
     chosen = {unit: entries[one] for (unit, entries), one in zip(table.items(), found.chosen, strict=True)}
     choice = {unit: entry.option for unit, entry in chosen.items()}
@@ -97,8 +102,8 @@ def plan_of(table: Table, whole: Whole, limits: Limits) -> Plan:
         num_bytes=whole.num_bytes(list(chosen.values())),
         bound=found.bound,
         gap=found.gap,
-        loss_per_ms=float(found.prices_C[0]) * whole.slope(limits.ms),
-        loss_per_kb=1000 * float(found.prices_C[1]),
+        loss_per_ms=float(found.prices_C[:2].sum()),
+        loss_per_kb=1000 * float(found.prices_C[2]),
         residual=whole.residual,
     )
 
@@ -185,15 +190,14 @@ class _Around:
 
     def __init__(self, table: Table, whole: Whole, limits: Limits) -> None:
         self.interplay = Interplay(table)
-        entries = self.interplay.entries
-        self._costs = [np.array([part(entry) for entry in entries]) for part in (whole.part_time, whole.part_bytes)]
-        self._room = [whole.room(limits.ms), limits.num_bytes - whole.overhead_bytes]
+        self._costs_CO = np.array([whole.parts(entry) for entry in self.interplay.entries]).T
+        self._room_C = limits.parts() - whole.rest()
 
     def changes(self, places_U: NDArray[np.intp]) -> NDArray[np.float64]:
         """See `Interplay.changes`; inf where a step leaves the limits."""
         changes_OO = self.interplay.changes(places_U)
         now_O = places_U[self.interplay.unit_O]
-        for costs_O, room in zip(self._costs, self._room, strict=True):
+        for costs_O, room in zip(self._costs_CO, self._room_C, strict=True):
             added_O = costs_O - costs_O[now_O]
             added_OO = added_O[:, None] + added_O[None, :]
             np.fill_diagonal(added_OO, added_O)

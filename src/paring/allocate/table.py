@@ -49,7 +49,8 @@ class Menu:
 @dataclass(frozen=True)
 class Entry:
     """One option of one unit. `ms` and `num_layers` by kind of multiplication, before any correction; `direction` is
-    that of the answers' move (see `moves`), empty where nothing is said of it."""
+    that of the answers' move (see `moves`), empty where nothing is said of it; `read_mb` are the megabytes of weights
+    that a call reads."""
 
     option: Option
     loss: float
@@ -57,6 +58,7 @@ class Entry:
     ms: Mapping[str, float]
     num_layers: Mapping[str, int]
     direction: Base64Bytes = b""
+    read_mb: float = 0.0
 
 
 Table = dict[Unit, list[Entry]]
@@ -73,7 +75,7 @@ def build_table(units: Sequence[Unit], menu: Menu, measured: Measured) -> Genera
     for count, unit in enumerate(units):
         yield Progress(count, len(units), f"options of {unit.name}")
         rows = list(_entries(unit, menu, measured))
-        costs = np.array([[entry.num_bytes, *(entry.ms.get(kind, 0.0) for kind in KINDS)] for entry in rows])
+        costs = np.array([[one.num_bytes, one.read_mb, *(one.ms.get(kind, 0.0) for kind in KINDS)] for one in rows])
         kept = undominated(np.array([entry.loss for entry in rows]), costs)
         # The model as it is stays in the table, even where half precision loses nothing of it.
         table[unit] = [rows[place] for place in dict.fromkeys([0, *kept])]
@@ -86,7 +88,9 @@ def _entries(unit: Unit, menu: Menu, measured: Measured) -> Iterable[Entry]:
         option = Option(structure.structure, structure.amount, precision)
         made = measured.option(unit, option)
         if made.loss is not None:
-            yield Entry(option, made.loss, made.num_bytes, *_times(made.operations, menu.target), made.direction)
+            read_mb = sum(one.read_bytes for one in made.operations) / 1e6
+            times = _times(made.operations, menu.target)
+            yield Entry(option, made.loss, made.num_bytes, *times, made.direction, read_mb)
 
 
 def _times(operations: Sequence[Cost], target: Target) -> tuple[dict[str, float], dict[str, int]]:

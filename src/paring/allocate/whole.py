@@ -25,17 +25,19 @@ from paring.measure.latency import interleave
 from paring.measure.quality import file_inputs
 from paring.numerics.additive import fit
 
-BLOCKS, BLOCK_MS = 12, 30.0  # as long as it takes until a large model has the caches to itself
+BLOCKS, BLOCK_MS = 24, 20.0  # as long as it takes until a large model has the caches to itself
 TRUST = 0.3  # in the parts as they were measured
-POWERS = (1.0, 1.15, 1.3, 1.5)  # above 1: a model takes longer than its parts where the caches hold these and not it
+MOSTLY = 0.8  # of the units in one precision, in every other mix: the solver's plans are such
 
 
 @dataclass(frozen=True)
 class Whole:
-    """`ms = (weights . features) ** power`, `bytes = overhead + sum of parts`; residuals of files left out of the fit.
+    """`ms = weights . features + ms_per_mb * max(0, megabytes read - knee_mb)`, `bytes = overhead + sum of parts`.
 
-    `dense_ms` and `dense_bytes` are of the exported model as it came, not coded. `node_bytes`: what a layer in each
-    precision takes in the file's graph beyond one in floats.
+    Layers are timed one by one with their weights in the caches; a model reads them all in turn, and what goes beyond
+    the caches comes from memory, call by call. `residuals` are relative, of files left out of the fit. `dense_ms` and
+    `dense_bytes` are of the exported model as it came, not coded. `node_bytes`: what a layer in each precision takes in
+    the file's graph beyond one in floats.
     """
 
     weights: tuple[float, ...]
@@ -44,32 +46,27 @@ class Whole:
     dense_ms: float
     dense_bytes: float
     node_bytes: Mapping[str, float] = field(default_factory=dict)
-    power: float = 1.0
+    knee_mb: float = 0.0
+    ms_per_mb: float = 0.0
 
     @property
     def residual(self) -> float:
         """Root mean square of the relative errors."""
         return float(np.sqrt(np.square(self.residuals).mean())) if self.residuals else 0.0
 
-    def part_time(self, entry: Entry) -> float:
-        """What this entry adds to the `power`-th root of the whole model's milliseconds."""
-        return float(_features(entry) @ np.array(self.weights[1:]))
+    def parts(self, entry: Entry) -> NDArray[np.float64]:
+        """(3,): what this entry adds to the time of a model that the caches hold, to that of one that they do not, and
+        to the file. The larger of the two times is the model's."""
+        held = float(_features(entry) @ np.array(self.weights[1:]))
+        return np.array([held, held + self.ms_per_mb * entry.read_mb, self.part_bytes(entry)])
 
-    def room(self, ms: float) -> float:
-        """What `part_time` of all entries may sum to for this time."""
-        return float(ms ** (1 / self.power)) - self.weights[0]
-
-    def slope(self, ms: float) -> float:
-        """By how much `room` grows with one millisecond more; 0 where time is free."""
-        return float(ms ** (1 / self.power - 1)) / self.power if np.isfinite(ms) else 0.0
-
-    def taken(self, part_times: float) -> float:
-        """The whole model's milliseconds for entries whose `part_time` sums to this."""
-        return float((self.weights[0] + part_times) ** self.power)
+    def rest(self) -> NDArray[np.float64]:
+        """(3,): what the model has of each beside its entries."""
+        return np.array([self.weights[0], self.weights[0] - self.ms_per_mb * self.knee_mb, self.overhead_bytes])
 
     def ms(self, entries: Sequence[Entry]) -> float:
         """The whole model's time."""
-        return self.taken(sum(self.part_time(entry) for entry in entries))
+        return float((self.rest() + np.sum([self.parts(entry) for entry in entries], axis=0))[:2].max())
 
     def part_bytes(self, entry: Entry) -> float:
         """What this entry adds to the whole file."""
@@ -106,18 +103,20 @@ def fit_whole(
             beside[0] = _beside_coded(model, table, task, Path(folder) / "coded.onnx")
         yield Progress(len(mixes), len(mixes), "timing whole models in turns")
         taken = interleave(runners, blocks=BLOCKS, min_block_ms=BLOCK_MS, threads=target.threads)
-    measured = np.array([taken.latency_ms(str(place))["p50"] for place in range(len(mixes))])
+    measured = np.array([taken.quiet_ms(str(place)) for place in range(len(mixes))])
     features = np.array([[1.0, *np.sum([_features(entry) for entry in mix.values()], axis=0)] for mix in mixes])
+    read_mb = np.array([sum(entry.read_mb for entry in mix.values()) for mix in mixes])
     prior, strength = (np.array([0.0] + [one] * len(KINDS)) for one in (1.0, TRUST))
-    found = fit(features, measured, prior, strength, POWERS)
+    found = fit(features, measured, prior, strength, read_mb)
     return Whole(
-        tuple(float(one) for one in found.weights_F),
-        tuple(float(one) for one in found.residual_N),
-        beside[0],
-        float(measured[0]),
-        dense_bytes,
-        {} if coded else _node_bytes(mixes, beside),
-        found.power,
+        weights=tuple(float(one) for one in found.weights_F),
+        residuals=tuple(float(one) for one in found.residual_N),
+        overhead_bytes=beside[0],
+        dense_ms=float(measured[0]),
+        dense_bytes=dense_bytes,
+        node_bytes={} if coded else _node_bytes(mixes, beside),
+        knee_mb=found.knee,
+        ms_per_mb=found.slope,
     )
 
 
@@ -149,17 +148,27 @@ def joint(model: nn.Module, task: Task, choice: Mapping[Unit, Option]) -> nn.Mod
 
 
 def mixes_of(table: Table, samples: int, seed: int) -> list[dict[Unit, Entry]]:
-    """The model as it is, each precision everywhere, then options drawn at random."""
+    """The model as it is, each precision everywhere, then options drawn at random: every other time MOSTLY of one
+    precision, each precision in its turn."""
     rng = np.random.default_rng(seed)
     plain = [{unit: entries[0] for unit, entries in table.items()}]
-    kinds = sorted({entry.option.precision for entries in table.values() for entry in entries} - {"float"})
+    kinds = sorted({entry.option.precision for entries in table.values() for entry in entries})
     uniform = [
-        {unit: _with_precision(entries, precision) for unit, entries in table.items()} for precision in reversed(kinds)
+        {unit: _with_precision(entries, precision) for unit, entries in table.items()}
+        for precision in reversed(kinds)
+        if precision != DENSE.precision
     ]
-    drawn = [
-        {unit: entries[int(rng.integers(len(entries)))] for unit, entries in table.items()} for _ in range(samples)
-    ]
+    drawn = []
+    for place in range(samples):
+        mostly = kinds[place // 2 % len(kinds)] if place % 2 else None
+        drawn.append({unit: _drawn(entries, mostly, rng) for unit, entries in table.items()})
     return [*plain, *uniform, *drawn][: max(2, samples)]
+
+
+def _drawn(entries: Sequence[Entry], mostly: str | None, rng: np.random.Generator) -> Entry:
+    own = [entry for entry in entries if entry.option.precision == mostly]
+    among = own if own and rng.random() < MOSTLY else entries
+    return among[int(rng.integers(len(among)))]
 
 
 def _with_precision(entries: Sequence[Entry], precision: str) -> Entry:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from paring.clock.chain import Chain
+from paring.clock.chain import Chain, Gather
 from paring.clock.file import chain_file, chain_input
 from paring.clock.table import table_path
 from paring.core.atomic import write_atomically
@@ -20,6 +20,7 @@ from paring.measure.latency import interleave
 
 Kind = Literal["float", "int8", "stored8", "stored4"]
 BLOCKS, BLOCK_MS = 6, 2.0
+WEIGHT_BYTES: dict[Kind, float] = {"float": 4.0, "int8": 1.0, "stored8": 1.0, "stored4": 0.5}
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,14 @@ class Cost:
         words = " > ".join(str(op) for op in self.chain) or "nothing"
         return f"{words} on {self.shape}, {self.kind}, {target}, {target.threads} threads"
 
+    @property
+    def read_bytes(self) -> float:
+        """Of the numbers that a call multiplies by; of a table, it reads a few rows."""
+        return WEIGHT_BYTES[self.kind] * sum(op.num_params for op in self.chain if not isinstance(op, Gather))
+
 
 def costs_ms(wanted: Iterable[Cost], target: Target) -> dict[Cost, float]:
-    """Median milliseconds of each, the call into the engine taken off; from the table, or measured now and put there.
+    """Milliseconds of each, the call into the engine taken off: from the table, or measured now and put there.
 
     Raises: EngineError if the engine or precision is not there; CorruptFileError for a table that cannot be read.
     """
@@ -74,7 +80,7 @@ def _measure(missing: list[Cost], target: Target) -> dict[Cost, float]:
             session = open_session(path, target, static={"x": one.shape} if target.static_shapes else None)
             runners[str(place)] = session.prepare(_input(one))
         samples = interleave(runners, blocks=BLOCKS, min_block_ms=BLOCK_MS, threads=target.threads)
-    return {one: samples.latency_ms(str(place))["p50"] for place, one in enumerate(missing)}
+    return {one: samples.quiet_ms(str(place)) for place, one in enumerate(missing)}
 
 
 def _file(one: Cost) -> bytes:

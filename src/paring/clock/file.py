@@ -1,4 +1,8 @@
-"""A chain of operations as a small ONNX file with random weights, to be timed."""
+"""A chain of operations as a small ONNX file with random weights, to be timed.
+
+Nodes are written as the exporter writes them, over a batch of any size: engines fuse what they recognize, and a file
+that is written otherwise runs in other kernels.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +48,8 @@ def chain_file(
     graph = helper.make_graph(
         nodes,
         "chain",
-        [helper.make_tensor_value_info(INPUT, kind, list(shape))],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, list(into))],
+        [helper.make_tensor_value_info(INPUT, kind, ["batch", *shape[1:]])],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", *into[1:]])],
         initializer=stored,
     )
     opset = 21 if stored_bits == 4 else 18  # the first with 4-bit integers
@@ -91,7 +95,7 @@ def _integer(
     W = rng.integers(-64, 65, _weight(op, rng).shape, np.int8)
     transposed = isinstance(op, Gemm) and rank > 2
     nodes, stored = _compute(op, rank, f"d{tag}", f"w{tag}", given, tag)
-    arrays = {
+    arrays: dict[str, Any] = {
         f"q{tag}": W.T.copy() if transposed else W,
         f"s{tag}": np.full(op.num_out, STEP / 64, np.float32),
         f"z{tag}": np.zeros(op.num_out, np.int8),
@@ -105,6 +109,10 @@ def _integer(
             "DequantizeLinear", [f"q{tag}", f"s{tag}", f"z{tag}"], [f"w{tag}"], axis=1 if transposed else 0
         ),
     ]
+    if op.bias and not transposed:  # in the accumulator's integers, or the product is not one in integers
+        arrays |= {f"e{tag}": np.zeros(op.num_out, np.int32), f"t{tag}": np.full(op.num_out, STEP * STEP / 64, "f4")}
+        quantizers.append(helper.make_node("DequantizeLinear", [f"e{tag}", f"t{tag}"], [f"c{tag}"], axis=0))
+        stored = []
     held = [numpy_helper.from_array(np.asarray(value), name) for name, value in arrays.items()]
     return [*quantizers, *nodes], [*held, *stored]
 
@@ -117,11 +125,11 @@ def _stored(
     assert not isinstance(op, Gather)
     largest = 2 ** (num_bits - 1) - 1
     W = rng.integers(-largest, largest + 1, _weight(op, rng).shape, np.int8)
-    transposed = isinstance(op, Gemm) and rank > 2
+    transposed = isinstance(op, Gemm)
     W = W.T.copy() if transposed else W
     kind = TensorProto.INT4 if num_bits == 4 else TensorProto.INT8
     scale = numpy_helper.from_array(np.full(op.num_out, STEP / largest, np.float32), f"s{tag}")
-    nodes, stored = _compute(op, rank, taken, f"w{tag}", given, tag)
+    nodes, stored = _compute(op, max(rank, 3), taken, f"w{tag}", given, tag)
     unpack = helper.make_node("DequantizeLinear", [f"q{tag}", f"s{tag}"], [f"w{tag}"], axis=1 if transposed else 0)
     return [unpack, *nodes], [helper.make_tensor(f"q{tag}", kind, W.shape, W.flatten()), scale, *stored]
 

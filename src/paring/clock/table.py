@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from paring.clock.chain import Chain
-from paring.clock.file import chain_file, chain_input
+from paring.clock.file import INPUT, chain_file, chain_input
 from paring.core.atomic import cache_home, write_atomically
 from paring.core.measurement import Ratio, Verdict
 from paring.core.target import Target
@@ -19,6 +19,7 @@ from paring.engines import engine_versions, machine, open_session
 from paring.errors import CorruptFileError
 from paring.measure.latency import compare, interleave, noise_floor, verdict
 
+FORMAT = 2  # of the files that are timed, and of what is kept of their times
 BLOCKS, BLOCK_MS = 16, 4.0
 DENSE, AGAIN = "dense", "dense again"
 
@@ -63,7 +64,8 @@ def key(dense: Chain, option: Chain, shape: tuple[int, ...], target: Target, *, 
 def table_path(target: Target) -> Path:
     """The table of this machine and this version of the engine: `$XDG_CACHE_HOME/paring/clock/...json`."""
     here = machine()
-    facts = [here["cpu"], here["flags"], here["usable_cores"], target.engine, engine_versions().get(target.engine)]
+    version = engine_versions().get(target.engine)
+    facts = [here["cpu"], here["flags"], here["usable_cores"], target.engine, version, FORMAT]
     name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
     return cache_home() / "clock" / f"{target.engine}-{name}.json"
 
@@ -93,7 +95,8 @@ def _measure(
         for name, chain in {DENSE: dense, AGAIN: dense, **names}.items():
             path = Path(folder) / f"{name}.onnx"
             path.write_bytes(chain_file(chain, shape, int8=int8))
-            runners[name] = open_session(path, target).prepare(chain_input(chain, shape))
+            static = {INPUT: shape} if target.static_shapes else None
+            runners[name] = open_session(path, target, static=static).prepare(chain_input(chain, shape))
         samples = interleave(runners, blocks=BLOCKS, min_block_ms=BLOCK_MS, threads=target.threads)
     floor = noise_floor(samples, DENSE, AGAIN)
     dense_ms = samples.latency_ms(DENSE)["p50"]

@@ -1,11 +1,10 @@
-"""A power of a sum of parts fitted to measurements of the whole, and what it cannot explain.
+"""A sum of parts, and of what goes beyond a size, fitted to measurements of the whole; and what it cannot explain.
 
 Shapes: N measurements, F features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,64 +13,83 @@ from numpy.typing import NDArray
 from paring.errors import ShapeError
 
 Floats = NDArray[np.float64]
+BEYOND = 2  # sizes above the knee, at least
 
 
 @dataclass(frozen=True)
 class Fit:
-    """`(features . weights_F) ** power` foretells; weights are at least 0.
+    """`features . weights_F + slope * max(0, size - knee)` foretells; weights and slope are at least 0.
 
-    `residual_N` is (foretold - measured) / measured, each foretold without itself.
+    `residual_N` is (foretold - measured) / measured, each foretold by a fit, knee and all, that has not seen it.
     """
 
     weights_F: Floats
-    power: float
+    knee: float
+    slope: float
     residual_N: Floats
 
 
 def fit(
-    features_NF: Floats, measured_N: Floats, prior_F: Floats, strength_F: Floats, powers: Sequence[float] = (1.0,)
+    features_NF: Floats, measured_N: Floats, prior_F: Floats, strength_F: Floats, size_N: Floats | None = None
 ) -> Fit:
-    """Non-negative weights of least squared relative error, drawn towards `prior_F` with `strength_F`, for the one of
-    `powers` that foretells measurements left out best.
+    """Non-negative weights of least squared relative error, drawn towards `prior_F` with `strength_F`.
 
-    A strength of 0.1 weighs a weight so far from its prior that it doubles the mean foretold root as much as one
-    measurement off by a tenth.
-    Raises: ShapeError for shapes that do not fit, a measurement that is not above 0, or no power.
+    A strength of 0.1 weighs a weight so far from its prior that it doubles the mean foretold measurement as much as one
+    measurement off by a tenth. The knee is the one of the sizes that leaves the least error; the slope is free. Without
+    sizes there is neither.
+    Raises: ShapeError for shapes that do not fit, or a measurement that is not above 0.
     Reference: Lawson & Hanson 1974, Solving Least Squares Problems, chapter 23 (non-negative least squares).
     Example: features ((1, 2), (1, 4)), measured (5, 9), strengths 0 -> weights (1, 2).
     """
-    if features_NF.shape != (len(measured_N), len(prior_F)) or strength_F.shape != prior_F.shape or not powers:
+    size_N = np.zeros(len(measured_N)) if size_N is None else size_N
+    if (
+        features_NF.shape != (len(measured_N), len(prior_F))
+        or strength_F.shape != prior_F.shape
+        or size_N.shape != measured_N.shape
+    ):
         raise ShapeError(
-            f"fit: features {features_NF.shape}, measured {measured_N.shape}, prior {prior_F.shape}, "
-            f"{len(powers)} powers."
+            f"fit: features {features_NF.shape}, measured {measured_N.shape}, prior {prior_F.shape}, sizes "
+            f"{size_N.shape}."
         )
     if not (measured_N > 0).all():
         raise ShapeError("fit: a measurement is not above 0.")
-    fits = [_fit(features_NF, measured_N, prior_F, strength_F, power) for power in powers]
-    return min(fits, key=lambda one: float(np.square(one.residual_N).sum()))
-
-
-def _fit(features_NF: Floats, measured_N: Floats, prior_F: Floats, strength_F: Floats, power: float) -> Fit:
-    roots_N = measured_N ** (1 / power)
-    everything = _solve(features_NF, roots_N, prior_F, strength_F)
+    weights, knee = _with_knee(features_NF, measured_N, prior_F, strength_F, size_N)
     residual_N = np.empty(len(measured_N))
     for left_out in range(len(measured_N)):
         rest = np.arange(len(measured_N)) != left_out
-        weights = _solve(features_NF[rest], roots_N[rest], prior_F, strength_F) if rest.any() else prior_F
-        residual_N[left_out] = (features_NF[left_out] @ weights) ** power / measured_N[left_out] - 1
-    return Fit(everything, power, residual_N)
+        seen = features_NF[rest], measured_N[rest], prior_F, strength_F, size_N[rest]
+        others, bend = _with_knee(*seen) if rest.any() else (np.append(prior_F, 0.0), 0.0)
+        told = features_NF[left_out] @ others[:-1] + others[-1] * max(0.0, size_N[left_out] - bend)
+        residual_N[left_out] = told / measured_N[left_out] - 1
+    return Fit(weights[:-1], knee, float(weights[-1]), residual_N)
 
 
-def _solve(features_NF: Floats, roots_N: Floats, prior_F: Floats, strength_F: Floats) -> Floats:
+def _with_knee(
+    features_NF: Floats, measured_N: Floats, prior_F: Floats, strength_F: Floats, size_N: Floats
+) -> tuple[Floats, float]:
+    """(weights and the slope behind them, knee) of least error."""
+    prior, strength = np.append(prior_F, 0.0), np.append(strength_F, 0.0)
+    knees = np.sort(size_N)[:-BEYOND]
+    found = []
+    for knee in np.unique(knees) if np.ptp(size_N) > 0 and len(knees) else [size_N.max()]:
+        columns = np.column_stack([features_NF, np.maximum(0.0, size_N - knee)])
+        weights, error = _solve(columns, measured_N, prior, strength)
+        found.append((error, float(knee), weights))
+    _, knee, weights = min(found, key=lambda one: one[:2])
+    return weights, knee
+
+
+def _solve(features_NF: Floats, measured_N: Floats, prior_F: Floats, strength_F: Floats) -> tuple[Floats, float]:
+    """(weights, error)."""
     from scipy.optimize import nnls
 
-    parts_NF = features_NF / roots_N[:, None]
+    parts_NF = features_NF / measured_N[:, None]
     share_F = parts_NF.mean(0)
     pull_F = strength_F * np.where(share_F > 0, share_F, 1.0)
     rows = np.vstack([parts_NF, np.diag(pull_F)])
-    wanted = np.concatenate([np.ones(len(roots_N)), pull_F * prior_F])
+    wanted = np.concatenate([np.ones(len(measured_N)), pull_F * prior_F])
     # Columns of one size: the constant and milliseconds differ by powers of ten.
     size = np.maximum(np.linalg.norm(rows, axis=0), np.finfo(float).tiny)
-    weights, _ = nnls(rows / size, wanted)
+    weights, error = nnls(rows / size, wanted)
     found: Floats = weights / size
-    return found
+    return found, float(error)
