@@ -26,7 +26,7 @@ from paring.measure.latency import compare, noise_floor, verdict
 from paring.measure.lives import interleave_anew
 
 KEPT = "last_round.json"
-MOST = 8  # files that are open at once
+MOST = 8  # files in a round
 AGAIN = "again"
 
 
@@ -60,6 +60,7 @@ def answer(
     except BudgetError as error:
         return Answer(miss=error)
     if len(found) == 1:
+        (folder / KEPT).unlink(missing_ok=True)
         return Answer(found[0])
     among = tuple((one.folder.name, one.measurement.latency_ms["p50"]) for one in found)
     kept = _read(folder / KEPT)
@@ -92,7 +93,7 @@ def _standings(rivals: Sequence[Judged], task: Task, bench: Bench) -> tuple[Stan
     samples = interleave_anew(timed, blocks=bench.blocks, min_block_ms=bench.min_block_ms, threads=bench.threads)
     floor = noise_floor(samples, "0", AGAIN)
     ms = {place: samples.latency_ms(place)["p50"] for place in openers}
-    fastest = min(openers, key=lambda place: ms[place])
+    fastest = max(openers, key=lambda place: compare(samples, "0", place).ratio)  # block by block, as they are compared
     return tuple(
         Standing(
             name=one.measurement.name,

@@ -25,7 +25,7 @@ from paring.allocate.option import Option, Unit, precision_passes, shape_passes,
 from paring.allocate.plan import Limits, fastest_within, least_of, plan_of, searched
 from paring.allocate.step import Allocate, Rulers
 from paring.allocate.table import KINDS, Entry
-from paring.allocate.whole import Whole, joint
+from paring.allocate.whole import Whole, joint, mixes_of
 from paring.artifacts.onnx import write_onnx
 from paring.candidates import compress_steps
 from paring.clock.chain import Conv, Gemm
@@ -389,3 +389,12 @@ def test_bad_settings_are_refused(settings: dict[str, object], words: str) -> No
 def test_an_unknown_precision_gets_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'int8'"):
         Allocate(shrink=2, precisions=("int9",))  # type: ignore[arg-type]
+
+
+def test_every_other_mix_is_mostly_of_one_precision_int8_first() -> None:
+    table, _ = planted(40)
+    mixes = mixes_of(table, 10, 0)
+    shares = [sum(one.option.precision == "int8" for one in mix.values()) / len(mix) for mix in mixes]
+    assert len(mixes) == 10 and shares[:2] == [0.0, 1.0]  # as it is, then int8 everywhere
+    assert shares[3] > 0.75 and shares[5] < 0.25 and shares[7] > 0.75
+    assert all(0.25 < shares[place] < 0.75 for place in (2, 4, 6, 8))

@@ -87,11 +87,17 @@ def plan_of(table: Table, whole: Whole, limits: Limits) -> Plan:
                 f"allocate: the least that its options reach is {reached:.4g} {what}, and the budget asks for "
                 f"{limit:.4g}. Allow more, or give more options."
             )
-    found = solve(
-        [np.array([one.loss for one in entries]) for entries in table.values()],
-        [np.array([whole.parts(one) for one in entries]) for entries in table.values()],
-        limits.parts() - whole.rest(),
-    )
+    try:
+        found = solve(
+            [np.array([one.loss for one in entries]) for entries in table.values()],
+            [np.array([whole.parts(one) for one in entries]) for entries in table.values()],
+            limits.parts() - whole.rest(),
+        )
+    except BudgetError as error:
+        raise BudgetError(
+            f"allocate: no choice of its options stays within {limits.ms:.4g} ms and {limits.num_bytes:.4g} bytes. "
+            "Allow more, or give more options."
+        ) from error
     chosen = {unit: entries[one] for (unit, entries), one in zip(table.items(), found.chosen, strict=True)}
     choice = {unit: entry.option for unit, entry in chosen.items()}
     return Plan(

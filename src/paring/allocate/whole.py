@@ -25,7 +25,7 @@ from paring.measure.latency import interleave
 from paring.measure.quality import file_inputs
 from paring.numerics.additive import fit
 
-BLOCKS, BLOCK_MS = 24, 20.0  # as long as it takes until a large model has the caches to itself
+BLOCKS, BLOCK_MS = 24, 20.0  # many: one quiet stretch is enough
 TRUST = 0.3  # in the parts as they were measured
 MOSTLY = 0.8  # of the units in one precision, in every other mix: the solver's plans are such
 
@@ -33,6 +33,8 @@ MOSTLY = 0.8  # of the units in one precision, in every other mix: the solver's 
 @dataclass(frozen=True)
 class Whole:
     """`ms = weights . features + ms_per_mb * max(0, megabytes read - knee_mb)`, `bytes = overhead + sum of parts`.
+
+    Times are those of a quiet machine (`Samples.quiet_ms`); where others use it, medians lie above them.
 
     Layers are timed one by one with their weights in the caches; a model reads them all in turn, and what goes beyond
     the caches comes from memory, call by call. `residuals` are relative, of files left out of the fit. `dense_ms` and
@@ -152,10 +154,11 @@ def mixes_of(table: Table, samples: int, seed: int) -> list[dict[Unit, Entry]]:
     precision, each precision in its turn."""
     rng = np.random.default_rng(seed)
     plain = [{unit: entries[0] for unit, entries in table.items()}]
-    kinds = sorted({entry.option.precision for entries in table.values() for entry in entries})
+    kinds = sorted({entry.option.precision for entries in table.values() for entry in entries}, reverse=True)
+    kinds.sort(key=lambda precision: precision == DENSE.precision)  # last: the plainest mix is in floats already
     uniform = [
         {unit: _with_precision(entries, precision) for unit, entries in table.items()}
-        for precision in reversed(kinds)
+        for precision in kinds
         if precision != DENSE.precision
     ]
     drawn = []

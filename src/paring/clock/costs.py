@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from paring.clock.chain import Chain, Gather
+from paring.clock.chain import Chain, Conv, Gather
 from paring.clock.file import chain_file, chain_input
 from paring.clock.table import table_path
 from paring.core.atomic import write_atomically
@@ -38,8 +38,14 @@ class Cost:
 
     @property
     def read_bytes(self) -> float:
-        """Of the numbers that a call multiplies by; of a table, it reads a few rows."""
-        return WEIGHT_BYTES[self.kind] * sum(op.num_params for op in self.chain if not isinstance(op, Gather))
+        """Of the numbers that a call multiplies by; of a table, it reads a few rows. No engine multiplies by a
+        convolution's integers while its inputs are floats."""
+        stored = self.kind in ("stored8", "stored4")
+        return sum(
+            op.num_params * WEIGHT_BYTES["float" if stored and isinstance(op, Conv) else self.kind]
+            for op in self.chain
+            if not isinstance(op, Gather)
+        )
 
 
 def costs_ms(wanted: Iterable[Cost], target: Target) -> dict[Cost, float]:

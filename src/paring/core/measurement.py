@@ -25,7 +25,7 @@ class Ratio:
 class Standing:
     """A candidate in the last round, in which those that the clock could not tell apart are timed in turns.
 
-    `ratio` is the time of the fastest of the round over this one's; `slower` where the whole interval says so.
+    `ratio` is the time of the fastest of the round over this one's; `slower` where the verdict on that is.
     """
 
     name: str

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from paring.errors import ShapeError
 
 Floats = NDArray[np.float64]
-BEYOND = 2  # sizes above the knee, at least
+BEYOND = 2  # different sizes above the knee, at least
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ def _with_knee(
 ) -> tuple[Floats, float]:
     """(weights and the slope behind them, knee) of least error."""
     prior, strength = np.append(prior_F, 0.0), np.append(strength_F, 0.0)
-    knees = np.sort(size_N)[:-BEYOND]
+    knees = [knee for knee in np.unique(size_N) if np.unique(size_N[size_N > knee]).size >= BEYOND]
     found = []
-    for knee in np.unique(knees) if np.ptp(size_N) > 0 and len(knees) else [size_N.max()]:
+    for knee in knees or [size_N.max()]:
         columns = np.column_stack([features_NF, np.maximum(0.0, size_N - knee)])
         weights, error = _solve(columns, measured_N, prior, strength)
         found.append((error, float(knee), weights))
