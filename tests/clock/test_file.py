@@ -70,7 +70,7 @@ KERNELS: list[tuple[tuple[int, ...], dict[str, Any], set[str]]] = [
 
 
 @pytest.mark.parametrize(("shape", "settings", "kernels"), KERNELS)
-def test_onnxruntime_runs_a_linear_in_the_kernels_of_an_exported_one(
+def test_onnxruntime_multiplies_integers_as_integers(
     shape: tuple[int, ...], settings: dict[str, Any], kernels: set[str], tmp_path: Path
 ) -> None:
     ort = pytest.importorskip("onnxruntime")

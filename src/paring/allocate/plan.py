@@ -71,7 +71,8 @@ class Plan:
 
 
 def least_of(table: Table, whole: Whole) -> Limits:
-    """The least time and the least bytes that the options reach, each by itself; the time may lie above."""
+    """The least time and the least bytes that the options reach, each by itself; no plan takes less time, and
+    the fastest may take more: it has to be within both times of `Whole.parts`."""
     held_ms, beyond_ms, num_bytes = whole.rest() + sum(
         np.min([whole.parts(entry) for entry in entries], axis=0) for entries in table.values()
     )
