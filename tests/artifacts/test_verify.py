@@ -5,8 +5,6 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import openvino
 import pytest
 import torch
@@ -18,6 +16,7 @@ from paring.engines import has_vnni, open_session
 from paring.errors import ParityError
 from paring.graph.weight_only import DynamicLinear
 from tests.artifacts.conftest import CASES, Exported
+from tests.kernels import kernels_of
 
 ENGINES: tuple[EngineName, ...] = ("onnxruntime", "openvino")
 LAYERS = {"conv int8": (3, 2), "mlp int8": (0, 3), "dict int8": (0, 2)}  # convolutions, linears
@@ -40,11 +39,7 @@ def test_file_computes_what_the_model_computes(
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_onnxruntime_executes_every_layer_in_integers(exports: dict[str, Exported], name: str, tmp_path: Path) -> None:
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    options.log_severity_level = 3
-    onnxruntime.InferenceSession(str(exports[name].path), options, providers=["CPUExecutionProvider"])
-    counts = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
+    counts = kernels_of(exports[name].path, tmp_path)
     convolutions, linears = LAYERS[name]
     assert counts["QLinearConv"] == convolutions
     assert counts["QGemm"] + counts["QLinearMatMul"] + counts["MatMulIntegerToFloat"] == linears

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -55,28 +54,3 @@ def test_int8_has_integer_weights_around_every_product() -> None:
 def test_inputs_of_a_table_are_rows_it_has() -> None:
     x = chain_input((Gather(30, 4),), (100,))[INPUT]
     assert x.min() >= 0 and x.max() < 30
-
-
-KERNELS: list[tuple[tuple[int, ...], dict[str, Any], set[str]]] = [
-    ((1, 384), {}, {"Gemm"}),
-    ((1, 384), {"int8": True}, {"QuantizeLinear", "QGemm"}),
-    ((1, 384), {"stored_bits": 8}, {"MatMulNBits"}),
-    ((1, 384), {"stored_bits": 4}, {"MatMulNBits"}),
-    ((1, 4, 384), {}, {"MatMul", "Add"}),
-    ((1, 4, 384), {"int8": True}, {"QuantizeLinear", "MatMulIntegerToFloat", "Add"}),
-    ((1, 4, 384), {"stored_bits": 8}, {"MatMulNBits"}),
-    ((1, 4, 384), {"stored_bits": 4}, {"MatMulNBits"}),
-]
-
-
-@pytest.mark.parametrize(("shape", "settings", "kernels"), KERNELS)
-def test_onnxruntime_multiplies_integers_as_integers(
-    shape: tuple[int, ...], settings: dict[str, Any], kernels: set[str], tmp_path: Path
-) -> None:
-    ort = pytest.importorskip("onnxruntime")
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    ort.InferenceSession(chain_file((Gemm(384, 96),), shape, **settings), options, providers=["CPUExecutionProvider"])
-    graph = onnx.load(tmp_path / "optimized.onnx").graph
-    assert {node.op_type for node in graph.node} == kernels

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import onnx
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,6 +17,7 @@ from paring.core.task import Task
 from paring.engines import open_session
 from paring.graph.operands import find_operands
 from paring.quantize.static import Static
+from tests.kernels import kernels_of
 from tests.quantize.test_static import run, task_of
 
 IMAGES = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -82,11 +81,7 @@ def heavy(task: Task, step: Static, path: Path) -> Counter[str]:
     for engine in ("onnxruntime", "openvino"):
         name: EngineName = engine  # type: ignore[assignment]
         assert check_parity(open_session(path, Target(name), exact=True), model, task) < 0.01
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(path.with_name("optimized.onnx"))
-    options.log_severity_level = 3
-    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return Counter(node.op_type for node in onnx.load(path.with_name("optimized.onnx")).graph.node)
+    return kernels_of(path, path.parent)
 
 
 @pytest.mark.parametrize(("placement", "integers"), [("inputs", 1), ("pools", 2)])

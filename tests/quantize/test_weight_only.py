@@ -19,6 +19,7 @@ from paring.quantize.adaround import Adaround
 from paring.quantize.gptq import Gptq
 from paring.quantize.granularity import PerGroup
 from paring.quantize.weight_only import WeightOnly
+from tests.kernels import kernels_of
 from tests.nets import image_task
 from tests.passes import output_error, run, task_of
 
@@ -76,6 +77,21 @@ def test_the_file_holds_int4_blocks(step: Pass, tmp_path: Path) -> None:
     assert sum(node.op_type == "DequantizeLinear" for node in graph.node) == 2
     sizes = [(tmp_path / name).stat().st_size for name in ("float.onnx", "model.onnx")]
     assert sizes[0] > 4.5 * sizes[1]
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.Sigmoid])
+@pytest.mark.parametrize("shape", [(8, 64), (8, 3, 64)])
+@pytest.mark.parametrize("step", [WeightOnly(num_bits=8), WeightOnly(num_bits=4, granularity=PerGroup(32))])
+def test_onnxruntime_unpacks_no_linear_at_every_call(
+    step: Pass, shape: tuple[int, ...], activation: type[nn.Module], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 96), activation(), nn.Linear(96, 96), activation(), nn.Linear(96, 32))
+    task = task_of(model, torch.randn(shape))
+    write_onnx(run(step, task)[0], task, tmp_path / "model.onnx")
+    counts = kernels_of(tmp_path / "model.onnx", tmp_path)
+    assert counts["MatMulNBits"] == 3
+    assert not counts.keys() & {"DequantizeLinear", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
 
 
 def test_grouped_convolutions_and_kernels_keep_their_shape() -> None:

@@ -130,6 +130,8 @@ def _stored(
     kind = TensorProto.INT4 if num_bits == 4 else TensorProto.INT8
     scale = numpy_helper.from_array(np.full(op.num_out, STEP / largest, np.float32), f"s{tag}")
     nodes, stored = _compute(op, max(rank, 3), taken, f"w{tag}", given, tag)
+    if rank <= 2 and nodes[-1].op_type == "Add":
+        nodes[-1].op_type = "Sub"  # or ONNX Runtime makes a Gemm of it that unpacks the weight at every call
     unpack = helper.make_node("DequantizeLinear", [f"q{tag}", f"s{tag}"], [f"w{tag}"], axis=1 if transposed else 0)
     return [unpack, *nodes], [helper.make_tensor(f"q{tag}", kind, W.shape, W.flatten()), scale, *stored]
 

@@ -19,7 +19,7 @@ from paring.engines import engine_versions, machine, open_session
 from paring.errors import CorruptFileError
 from paring.measure.latency import compare, interleave, noise_floor, verdict
 
-FORMAT = 2  # of the files that are timed, and of what is kept of their times
+FORMAT = 3  # of the files that are timed, and of what is kept of their times
 BLOCKS, BLOCK_MS = 16, 4.0
 DENSE, AGAIN = "dense", "dense again"
 

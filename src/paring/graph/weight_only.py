@@ -100,12 +100,21 @@ class WeightOnlyLinear(WeightOnlyLayer):
         super().__init__(layer, num_bits, group_size, symmetric)
         self.in_features, self.out_features = layer.in_features, layer.out_features
 
+    def freeze(self) -> None:
+        """As every layer's, with a bias to subtract as well."""
+        super().freeze()
+        if self.bias is not None:
+            self.register_buffer("minus_bias", -self.bias)
+
     def forward(self, x: Tensor) -> Tensor:
         if not self.frozen:
             return functional.linear(x, self.weight, self.bias)
-        # MatMul and Add, not Gemm: only for MatMul does ONNX Runtime have a kernel that reads the integers.
+        # MatMul, not Gemm: only for MatMul does ONNX Runtime have a kernel that reads the integers. Of two dimensions
+        # and an Add it makes a Gemm first, and with an activation behind it unpacks the weight at every call.
         y = torch.matmul(x, self._stored())
-        return y if self.bias is None else y + self.bias
+        if self.bias is None:
+            return y
+        return y - self.get_buffer("minus_bias") if x.dim() == 2 else y + self.bias
 
 
 @final
