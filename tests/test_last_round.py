@@ -46,11 +46,10 @@ class Clock:
 
 
 def among(folder: Path, *field: Measurement) -> Answer:
-    def found() -> list[Judged]:
-        chosen = rivals(field, Budget(max_file_bytes=10_000))
-        return [Judged(CANDIDATE, folder / "candidates" / one.name, one) for one in chosen]
+    def judged(one: Measurement) -> Judged:
+        return Judged(CANDIDATE, folder / "candidates" / one.name, one)
 
-    return drain(answer(found, TASK, SHORT, folder))
+    return drain(answer(lambda: rivals(field, Budget(max_file_bytes=10_000)), judged, TASK, SHORT, folder))
 
 
 def name_of(found: Answer) -> str:

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from paring.choice import winner
 from paring.core.atomic import write_atomically
 from paring.core.edit import Progress
-from paring.core.measurement import Standing
+from paring.core.measurement import Measurement, Standing
 from paring.core.task import Task
 from paring.errors import BudgetError
 from paring.judge.bench import Bench, timed_inputs
@@ -48,15 +48,21 @@ class _Kept:
 
 
 def answer(
-    rivals: Callable[[], Sequence[Judged]], task: Task, bench: Bench, folder: Path
+    rivals: Callable[[], Sequence[Measurement]],
+    judged: Callable[[Measurement], Judged],
+    task: Task,
+    bench: Bench,
+    folder: Path,
 ) -> Generator[Progress, None, Answer]:
     """The one of `rivals`, fastest first, that ships; a BudgetError that they raise is an answer too.
+
+    `judged` finds the candidate of a measurement.
 
     Two or more are timed in turns: of more than MOST, the fastest and the smallest. A round of the same candidates and
     timings that lies in `folder` is taken as it is.
     """
     try:
-        found = _most(rivals())
+        found = [judged(one) for one in _most(rivals())]
     except BudgetError as error:
         return Answer(miss=error)
     if len(found) == 1:
@@ -72,14 +78,13 @@ def answer(
         yield Progress(0, 1, f"{len(found)} files that the clock could not tell apart, timed in turns")
         standings = _standings(found, task, bench)
         write_atomically(folder / KEPT, TypeAdapter(_Kept).dump_json(_Kept(among, standings), indent=1))
-    best = winner(standings)
-    return Answer(next(one for one in found if one.measurement.name == best.name), standings)
+    return Answer(found[standings.index(winner(standings))], standings)
 
 
-def _most(rivals: Sequence[Judged]) -> list[Judged]:
+def _most(rivals: Sequence[Measurement]) -> list[Measurement]:
     if len(rivals) <= MOST:
         return list(rivals)
-    smallest = min(rivals[MOST - 1 :], key=lambda one: one.measurement.file_bytes)
+    smallest = min(rivals[MOST - 1 :], key=lambda one: one.file_bytes)
     return [*rivals[: MOST - 1], smallest]
 
 

@@ -14,6 +14,7 @@ from paring.container.file import is_current
 from paring.core.budget import Budget
 from paring.core.candidate import Candidate
 from paring.core.edit import Progress, Step
+from paring.core.measurement import Measurement
 from paring.core.recipe import Pass, Recipe
 from paring.core.scratch import Scratch
 from paring.core.stream import told
@@ -82,10 +83,11 @@ def judged_run(
         judged.append((yield from judged_by_file(task, recipe, folder, bench, baseline, anew=anew)))
     of_name = {one.measurement.name: one for one in judged}
 
-    def fastest() -> list[Judged]:
-        return [of_name[one.name] for one in rivals([one.measurement for one in judged], budget)]
+    def fastest() -> list[Measurement]:
+        return rivals([one.measurement for one in judged], budget)
 
-    found = yield from told(answer(fastest, task, bench, folder.path), lambda stage: Told("run", stage))
+    final = answer(fastest, lambda one: of_name[one.name], task, bench, folder.path)
+    found = yield from told(final, lambda stage: Told("run", stage))
     return (yield from concluded(task, baseline, judged, folder, budget, found, command)), found.miss
 
 

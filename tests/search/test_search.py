@@ -92,10 +92,10 @@ def test_the_last_round_may_choose_one_beside_the_front(
     shutil.copytree(path, tmp_path / "out")
     beside = next(one for one in ended.trials if one.outcome == "whole" and one.name not in ended.front)
 
-    def round_of(rivals: Any, *_rest: Any) -> Iterator[Any]:
+    def round_of(rivals: Any, judged: Any, *_rest: Any) -> Iterator[Any]:
         yield Progress(0, 1, "")
-        judged = next(one for one in rivals() if one.measurement.name == beside.name)
-        return Answer(judged, (Standing(beside.name, 10, 1.0, Ratio(1.0, 0.9, 1.1), False),))
+        chosen = judged(next(one for one in rivals() if one.name == beside.name))
+        return Answer(chosen, (Standing(beside.name, 10, 1.0, Ratio(1.0, 0.9, 1.1), False),))
 
     everything = lambda measured, *_rest: list(measured)  # noqa: E731
     monkeypatch.setattr(paring.search.search, "contenders", everything)
@@ -160,6 +160,20 @@ def test_a_miss_is_returned_with_what_each_limit_costs(tmp_path: Path) -> None:
     ended = drain(run_search(tmp_path / "out", Effort(trials=2, max_epochs=0), Budget(max_file_bytes=1)))
     assert ended.run.chosen is None and ended.miss is not None
     assert "Only the limit on file size keeps out" in str(ended.miss)
+
+
+def test_a_recipe_under_the_name_of_another_gets_one_of_its_own(tmp_path: Path) -> None:
+    task, wide = tiny_task(), Recipe((Channels(pruning_ratio=0.25),), "mine")
+    narrow = Recipe((Channels(pruning_ratio=0.5),), "mine")
+    folder = open_run(tmp_path / "out", task, SHORT.conditions())
+    drain(search(task, folder, SHORT, LOOSE, Effort(trials=1), [wide]))
+    ended = drain(search(task, folder, SHORT, LOOSE, Effort(trials=2), [narrow]))
+    first, second = ended.trials
+    assert first.name == "mine" and second.name.startswith("mine ") and first.hash != second.hash
+    assert Artifact(tmp_path / "out" / "artifact").manifest["measurement"]["name"] == ended.run.chosen
+    front = {one.name: one.file_bytes for one in ended.run.candidates}
+    for trial in ended.trials:
+        assert front.get(trial.name, trial.measured["bytes"]) == trial.measured["bytes"]
 
 
 def test_failures_are_recorded_and_the_search_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

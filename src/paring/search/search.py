@@ -98,7 +98,8 @@ def search(
     ended = yield from (state.loop(given) if pool is None else state.loop_on(pool(), given))
     front = pareto_front(list(state.measured.values()))
     names = tuple(one.name for one in front)
-    found = yield from told(answer(state.rivals, task, bench, folder.path), lambda stage: Told("search", stage))
+    final = answer(state.contenders, state.judged, task, bench, folder.path)
+    found = yield from told(final, lambda stage: Told("search", stage))
     shown = [state.judged(one) for one in front]
     if found.chosen is not None and found.chosen.measurement.name not in names:
         shown.append(found.chosen)
@@ -231,6 +232,7 @@ class _State:
         """Recipes not tried yet; ends when the sampler brings up nothing new."""
         first, repeats = self.space.first(self.effort.goal == "fastest" and quick_in_integers()), 0
         under_way: set[str] = set()
+        names = {trial.name: trial.hash for trial in self.log.trials}
         while repeats < MOST_REPEATS:
             drawing: Drawing | None = None
             recorded: Recorded | None = None
@@ -248,6 +250,8 @@ class _State:
                 continue
             repeats = 0
             under_way.add(name)
+            if names.setdefault(str(recipe), name) != name:  # a trial of before has it, with other settings
+                recipe = Recipe(recipe.passes, f"{recipe} {name[:4]}")
             yield Draw(recipe, recorded, drawing)
 
     def recorded(self, draw: Draw, number: int, tried: Tried, seconds: float) -> Found:
@@ -289,9 +293,9 @@ class _State:
         except BudgetError:
             return None
 
-    def rivals(self) -> list[Judged]:
+    def contenders(self) -> list[Measurement]:
         """Among which the answer is, the likeliest first. Raises BudgetError where nothing is inside the budget."""
-        return [self.judged(one) for one in contenders(list(self.measured.values()), self.budget, self.effort.goal)]
+        return contenders(list(self.measured.values()), self.budget, self.effort.goal)
 
     def judged(self, measured: Measurement) -> Judged:
         """The candidate of a measurement, from its folder."""
