@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from paring.clock.chain import Chain
+from paring.clock.chain import Chain, Gather
 from paring.clock.costs import Cost, Kind
 from paring.clock.layers import chain_of
 from paring.core.task import Inputs, Task, tensors_of
 from paring.graph.edits.factorize import LowRankLinear
 from paring.graph.edits.mask import MASK
 from paring.graph.edits.weight_only import STORED_AS
+from paring.graph.embedding import QuantizedRows
 from paring.graph.quantized import QuantizedLayer
 from paring.graph.sites import submodule
 from paring.graph.weight_only import WeightOnlyLayer
@@ -25,7 +26,7 @@ PACKED_BITS = 4
 
 
 def operations(model: nn.Module, layers: Iterable[str], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Cost]:
-    """Each layer of a float model as the clock times it; embeddings and layers not reached are left out."""
+    """Each layer of a float model as the clock times it; bags of embeddings and layers not reached are left out."""
     found = {}
     for name in layers:
         chain = _chain(submodule(model, name))
@@ -35,7 +36,9 @@ def operations(model: nn.Module, layers: Iterable[str], shapes: Mapping[str, tup
 
 
 def kind_of(module: nn.Module) -> Kind:
-    """How a layer multiplies: by its own kind, or by that of its last factor."""
+    """How a layer multiplies, or a table is read: by its own kind, or by that of its last factor."""
+    if isinstance(module, QuantizedRows):
+        return "stored4" if module.num_bits <= PACKED_BITS else "stored8"
     inner = [one for one in module.modules() if isinstance(one, QuantizedLayer | WeightOnlyLayer)]
     if not inner:
         return "float"
@@ -69,6 +72,8 @@ def sized_inputs(task: Task, batch_size: int) -> Inputs:
 
 
 def _chain(module: nn.Module) -> Chain:
+    if isinstance(module, nn.Embedding):
+        return (Gather(module.num_embeddings, module.embedding_dim),)
     if isinstance(module, LowRankLinear):
         return tuple(op for factor in module for op in _chain(factor))
     return chain_of(module)

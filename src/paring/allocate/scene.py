@@ -21,7 +21,7 @@ from paring.core.atomic import write_atomically
 from paring.core.edit import Progress
 from paring.errors import CorruptFileError
 
-FORMAT, FACTS_FORMAT = 13, 9
+FORMAT, FACTS_FORMAT = 14, 10
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,9 @@ def chain_file(
     flowing, into = INPUT, shape
     for place, op in enumerate(chain):
         given = OUTPUT if place == len(chain) - 1 else f"v{place}"
-        if isinstance(op, Gather) or not (int8 or stored_bits):
+        if isinstance(op, Gather) and stored_bits:
+            more_nodes, more_stored = _rows(op, flowing, given, str(place), rng, stored_bits)
+        elif isinstance(op, Gather) or not (int8 or stored_bits):
             more_nodes, more_stored = _float(op, len(into), flowing, given, str(place), rng)
         elif int8:
             more_nodes, more_stored = _integer(op, len(into), flowing, given, str(place), rng)
@@ -134,6 +136,43 @@ def _stored(
         nodes[-1].op_type = "Sub"  # or ONNX Runtime makes a Gemm of it that unpacks the weight at every call
     unpack = helper.make_node("DequantizeLinear", [f"q{tag}", f"s{tag}"], [f"w{tag}"], axis=1 if transposed else 0)
     return [unpack, *nodes], [helper.make_tensor(f"q{tag}", kind, W.shape, W.flatten()), scale, *stored]
+
+
+def _rows(
+    op: Gather, taken: str, given: str, tag: str, rng: np.random.Generator, num_bits: int
+) -> tuple[list[Any], list[Any]]:
+    from onnx import TensorProto, helper, numpy_helper
+
+    packed = num_bits == 4
+    width, kind = (-(-op.width // 2), np.uint8) if packed else (op.width, np.int8)
+    arrays: dict[str, Any] = {
+        f"q{tag}": rng.integers(0, 127, (op.num_rows, width)).astype(kind),
+        f"s{tag}": np.full((op.num_rows, 1), STEP, np.float32),
+    }
+    nodes = [
+        helper.make_node("Gather", [f"q{tag}", taken], [f"g{tag}"]),
+        helper.make_node("Cast", [f"g{tag}"], [f"n{tag}"], to=TensorProto.FLOAT),
+    ]
+    numbers = f"n{tag}"
+    if packed:
+        arrays |= {f"b{tag}": np.float32(16), f"e{tag}": np.float32(8)}
+        nodes += [
+            helper.make_node("Div", [numbers, f"b{tag}"], [f"d{tag}"]),
+            helper.make_node("Floor", [f"d{tag}"], [f"h{tag}"]),
+            helper.make_node("Mod", [numbers, f"b{tag}"], [f"l{tag}"], fmod=1),
+            helper.make_node("Concat", [f"h{tag}", f"l{tag}"], [f"p{tag}"], axis=-1),
+            helper.make_node("Sub", [f"p{tag}", f"e{tag}"], [f"r{tag}"]),
+        ]
+        numbers = f"r{tag}"
+    if packed and op.width % 2:
+        arrays |= {f"i{tag}": np.array([0]), f"j{tag}": np.array([op.width]), f"k{tag}": np.array([-1])}
+        nodes.append(helper.make_node("Slice", [numbers, f"i{tag}", f"j{tag}", f"k{tag}"], [f"t{tag}"]))
+        numbers = f"t{tag}"
+    nodes += [
+        helper.make_node("Gather", [f"s{tag}", taken], [f"m{tag}"]),
+        helper.make_node("Mul", [numbers, f"m{tag}"], [given]),
+    ]
+    return nodes, [numpy_helper.from_array(np.asarray(value), name) for name, value in arrays.items()]
 
 
 def _compute(op: Op, rank: int, taken: str, weight: str, given: str, tag: str) -> tuple[list[Any], list[Any]]:

@@ -6,12 +6,16 @@ from typing import cast, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from paring.errors import ForwardError
 
 
 class QuantizedRows(nn.Module):
-    """A table `rows` (V, D) int8, or (V, ceil(D / 2)) uint8 with two 4-bit numbers a byte, and `row_scale` (V, 1)."""
+    """A table: `rows` (V, D) int8 and `row_scale` (V, 1).
+
+    In 4 bits `rows` are (V, ceil(D / 2)) uint8, two numbers a byte, the first half of a row in the high ones.
+    """
 
     rows: Tensor
     row_scale: Tensor
@@ -36,21 +40,22 @@ class QuantizedRows(nn.Module):
     def set_(self, q_VD: Tensor, row_scale: Tensor) -> None:
         """Puts numbers in: q_VD int8, row_scale (V, 1)."""
         if self.num_bits == 4:
-            padded = nn.functional.pad(q_VD.long() + 8, (0, self.rows.shape[1] * 2 - self.embedding_dim))
-            q_VD = (padded[:, 0::2] * 16 + padded[:, 1::2]).to(torch.uint8)
+            half = self.rows.shape[1]
+            padded = functional.pad(q_VD.long() + 8, (0, 2 * half - self.embedding_dim))
+            q_VD = (padded[:, :half] * 16 + padded[:, half:]).to(torch.uint8)
         self.rows.copy_(q_VD)
         self.row_scale.copy_(row_scale)
 
     def gathered(self, ids: Tensor) -> Tensor:
         """Rows of these numbers, (..., D) float."""
-        ids = ids.long()  # an int32 id, as a vocabulary's map gives it, would become a GatherND that no engine takes
-        numbers = self.rows[ids].to(self.row_scale.dtype)
+        # By `embedding`, not by index: that would become a GatherND, which is slow and takes no int32.
+        numbers = functional.embedding(ids, self.rows).to(self.row_scale.dtype)
         if self.num_bits == 4:
             # In floats, which every engine has: byte = 16 * high + low, each 8 above its number.
-            high = torch.floor(numbers / 16)
-            pair = torch.stack((high, numbers - 16 * high), -1)
-            numbers = pair.flatten(-2)[..., : self.embedding_dim] - 8
-        return numbers * self.row_scale[ids]
+            numbers = torch.cat((torch.floor(numbers / 16), torch.fmod(numbers, 16)), -1) - 8
+            if self.embedding_dim % 2:
+                numbers = numbers[..., : self.embedding_dim]
+        return numbers * functional.embedding(ids, self.row_scale)
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}, num_bits={self.num_bits}"
