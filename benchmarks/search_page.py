@@ -141,6 +141,9 @@ def _clock(every: dict[str, Any], rows: dict[str, Any]) -> str:
             )
         timed = {name: known[name] | {"ms": one["ms"]} for name, one in files.items() if name in known}
         held = _held(task, timed, every.get("pairs", {}), row["noise_floor"], "ms", "time", "faster")
+        joint = {name: one for name, one in known.items() if name.startswith(f"{task} / joint /") and "faster" in name}
+        if joint and all("miss" in one for one in joint.values()):
+            held = f"No joint plan is that fast: {next(iter(joint.values()))['miss']}"
         floor = f"Noise floor {row['noise_floor']:.1%}."
         parts.append(f"### {task}, {row['target']}\n\n{floor}\n\n{_table(heads, lines)}\n{held}")
     return _said(*parts, elsewhere(rows))
