@@ -143,6 +143,7 @@ def _rows(
 ) -> tuple[list[Any], list[Any]]:
     from onnx import TensorProto, helper, numpy_helper
 
+    # As `paring.graph.embedding` is exported: integers gathered, two 4-bit numbers taken out of a byte, scaled by row.
     packed = num_bits == 4
     width, kind = (-(-op.width // 2), np.uint8) if packed else (op.width, np.int8)
     arrays: dict[str, Any] = {

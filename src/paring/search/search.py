@@ -232,7 +232,7 @@ class _State:
         """Recipes not tried yet; ends when the sampler brings up nothing new."""
         first, repeats = self.space.first(self.effort.goal == "fastest" and quick_in_integers()), 0
         under_way: set[str] = set()
-        names = {trial.name: trial.hash for trial in self.log.trials}
+        taken = {trial.name: trial.hash for trial in self.log.trials}
         while repeats < MOST_REPEATS:
             drawing: Drawing | None = None
             recorded: Recorded | None = None
@@ -242,16 +242,17 @@ class _State:
                 drawing = None if first else self.sampler.ask()
                 recorded = Recorded(first.pop(0) if drawing is None else drawing)
                 recipe = self.space.recipe(recorded)
-            known, name = self.log.of_hash(recipe_hash(recipe)), recipe_hash(recipe)
-            if name in under_way or (known is not None and known.outcome != "timeout"):
+            digest = recipe_hash(recipe)
+            known = self.log.of_hash(digest)
+            if digest in under_way or (known is not None and known.outcome != "timeout"):
                 if drawing is not None:
                     repeats += 1
                     self.sampler.tell(drawing, failed_value() if known is None else self.value(known))
                 continue
             repeats = 0
-            under_way.add(name)
-            if names.setdefault(str(recipe), name) != name:  # a trial of before has it, with other settings
-                recipe = Recipe(recipe.passes, f"{recipe} {name[:4]}")
+            under_way.add(digest)
+            if taken.setdefault(str(recipe), digest) != digest:  # a trial of before has it, with other settings
+                recipe = Recipe(recipe.passes, f"{recipe} {digest[:4]}")
             yield Draw(recipe, recorded, drawing)
 
     def recorded(self, draw: Draw, number: int, tried: Tried, seconds: float) -> Found:
