@@ -75,7 +75,7 @@ Row = dict[str, Any]
 
 def solver(target: Target = Target(), **changes: Any) -> Allocate:  # noqa: B008
     """The solver with budgets to be replaced."""
-    return Allocate(**({"shrink": 2.0, "target": target, "samples": 10} | changes))
+    return Allocate(**({"shrink": 2.0, "target": target} | changes))
 
 
 @cache

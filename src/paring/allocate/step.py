@@ -95,7 +95,7 @@ class Allocate(Pass):
     precisions: tuple[Precision, ...] = get_args(Precision)
     coded: bool = False
     num_examples: int = 256
-    samples: int = 10
+    samples: int = 20
     steps: int = 1
     swaps: int = 0
     recovery: Finetune | None = None
