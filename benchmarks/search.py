@@ -54,7 +54,7 @@ from paring.search.search import Effort, search
 
 TABLE = Kept("search", page)
 SHRINKS = (2.0, 3.0, 4.0, 6.0, 8.0)
-SPEEDUPS = (1.5, 2.0, 3.0)
+SPEEDUPS = (1.5, 2.0, 3.0, 5.0)
 OPENVINO = Target("openvino", static_shapes=True)
 NUM_MIXES = 30
 FAMILIES: dict[str, dict[str, Any]] = {

@@ -24,8 +24,8 @@ from paring.allocate.measured import Measured
 from paring.allocate.option import Option, Unit, precision_passes, shape_passes, structure_passes
 from paring.allocate.plan import Limits, fastest_within, least_of, plan_of, searched
 from paring.allocate.step import Allocate, Rulers
-from paring.allocate.table import KINDS, Entry
-from paring.allocate.whole import Whole, joint, mixes_of
+from paring.allocate.table import Entry
+from paring.allocate.whole import Whole, joint
 from paring.artifacts.onnx import write_onnx
 from paring.candidates import compress_steps
 from paring.clock.chain import Conv, Gemm
@@ -37,30 +37,10 @@ from paring.errors import BudgetError, CorruptFileError, SettingError, UnknownNa
 from paring.finetune import Finetune
 from paring.recipe_io import parse_recipe, to_yaml
 from paring.testing import check_pass
+from tests.allocate.tables import planted
 from tests.nets import image_task
 
 SMALL = {"widths": (0.5,), "ranks": (), "precisions": ("int8",), "num_examples": 96, "samples": 3}
-SPEEDS = dict(zip(KINDS, (1.0, 0.5, 1.0, 1.0), strict=True))
-
-
-def planted(num_units: int = 6, seed: int = 0) -> tuple[dict[Unit, list[Entry]], Whole]:
-    rng = np.random.default_rng(seed)
-    table = {}
-    for place in range(num_units):
-        options = [Option(), Option(precision="int8"), Option("width", 0.5), Option("width", 0.5, "int8")]
-        loss = np.sort(rng.exponential(0.01, len(options))) * (np.arange(len(options)) > 0)
-        table[Unit(f"u{place}", (f"u{place}",))] = [
-            Entry(
-                option,
-                float(loss[row]),
-                1000.0 / (1 + row),
-                {"int8" if option.precision == "int8" else "float": 1.0 / (1 + row)},
-                {"float": 1},
-            )
-            for row, option in enumerate(options)
-        ]
-    weights = (0.5, *SPEEDS.values())
-    return table, Whole(weights, (0.01, -0.01), 100.0, 0.5 + num_units, 100.0 + 1000 * num_units)
 
 
 def test_a_plan_keeps_its_limits_and_proves_its_gap() -> None:
@@ -389,12 +369,3 @@ def test_bad_settings_are_refused(settings: dict[str, object], words: str) -> No
 def test_an_unknown_precision_gets_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'int8'"):
         Allocate(shrink=2, precisions=("int9",))  # type: ignore[arg-type]
-
-
-def test_every_other_mix_is_mostly_of_one_precision_int8_first() -> None:
-    table, _ = planted(40)
-    mixes = mixes_of(table, 10, 0)
-    shares = [sum(one.option.precision == "int8" for one in mix.values()) / len(mix) for mix in mixes]
-    assert len(mixes) == 10 and shares[:2] == [0.0, 1.0]  # as it is, then int8 everywhere
-    assert shares[3] > 0.75 and shares[5] < 0.25 and shares[7] > 0.75
-    assert all(0.25 < shares[place] < 0.75 for place in (2, 4, 6, 8))

@@ -11,17 +11,18 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from paring.allocate.facts import digest_of
+from paring.allocate.fitting import fit_whole
 from paring.allocate.losses import Yardstick
 from paring.allocate.measured import Measured
 from paring.allocate.option import Unit
 from paring.allocate.table import Entry, Menu, Table, build_table
-from paring.allocate.whole import Whole, fit_whole
+from paring.allocate.whole import Whole
 from paring.clock.table import table_path
 from paring.core.atomic import write_atomically
 from paring.core.edit import Progress
 from paring.errors import CorruptFileError
 
-FORMAT, FACTS_FORMAT = 14, 10
+FORMAT, FACTS_FORMAT = 15, 10
 
 
 @dataclass(frozen=True)

@@ -60,10 +60,11 @@ class Allocate(Pass):
     unit a table of options is built by the closed forms of the passes: what each loses alone (KL of the answers on
     `num_examples` of calibration data; the task's loss where answers are rates or values; a structure's and a
     precision's are added where one is next to nothing), its bytes, and its time in `target`, where each layer shape is
-    timed once a machine and `samples` exported mixes correct the sum. The knapsack of summed losses is solved exactly;
-    its bound and prices are told as it goes. What options add to one another's losses, known from how each moves the
-    answers, improves on it by steps of two layers at a time. Of the few best plans, among them those of one family
-    alone, the real joint loss decides, on 16 times `num_examples`, of training data where there is too little other.
+    timed once a machine and `samples` exported models, mixes and the solver's own plans, correct the sum. The knapsack
+    of summed losses is solved exactly; its bound and prices are told as it goes. What options add to one another's
+    losses, known from how each moves the answers, improves on it by steps of two layers at a time. Of the few best
+    plans, among them those of one family alone, the real joint loss decides, on 16 times `num_examples`, of training
+    data where there is too little other.
     `speedup` and `shrink` ask for so many times less than the model's own file, `max_latency_ms` and `max_bytes` for
     absolute figures; `max_loss` asks for the fastest plan that is foretold to lose no more. In `steps`, structure is
     cut part of the way and the tables are built anew; `swaps` neighbours of the solution are tried on the real joint

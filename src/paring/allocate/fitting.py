@@ -1,0 +1,178 @@
+"""Whole models exported and timed, and the correction that is fitted to them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from torch import nn
+
+from paring.allocate.contest import families
+from paring.allocate.costs import sized_inputs, stored_bytes
+from paring.allocate.made import made, shaped
+from paring.allocate.option import DENSE, Option, Unit, precision_passes
+from paring.allocate.plan import Limits, least_of, plan_of
+from paring.allocate.table import KINDS, Entry, Table
+from paring.allocate.whole import Whole, features
+from paring.artifacts.onnx import write_onnx
+from paring.container.file import pack
+from paring.core.edit import Progress
+from paring.core.target import Target
+from paring.core.task import Task
+from paring.engines import open_session
+from paring.errors import BudgetError
+from paring.measure.latency import Runner, interleave
+from paring.measure.quality import file_inputs
+from paring.numerics.additive import fit
+
+BLOCKS, BLOCK_MS = 24, 20.0  # many: one quiet stretch is enough
+TRUST = 0.3  # in the parts as they were measured
+MOSTLY = 0.8  # of the units in one precision, in every other mix: the solver's plans are such
+Mix = dict[Unit, Entry]
+
+
+def fit_whole(
+    model: nn.Module, table: Table, target: Target, task: Task, *, samples: int, coded: bool = False
+) -> Generator[Progress, None, Whole]:
+    """Exports `samples` whole models, times them in turns, and fits.
+
+    Half are mixes of options, the plainest first. The others are the solver's plans by what those say: the sum
+    holds nowhere exactly, and has to where plans lie. Where bytes are `coded`, what a file holds beside its layers is
+    taken from the container of the model in int8.
+    Raises: ExportError, EngineError if a file cannot be written or run.
+    """
+    mixes = mixes_of(table, samples, task.seed)
+    plainest = {entry.option.precision for entries in table.values() for entry in entries}  # they come first
+    half = max(len(plainest), len(mixes) - len(mixes) // 2)
+    with TemporaryDirectory() as folder:
+        timed = Timed(model, target, task, Path(folder))
+        yield from timed.add(mixes[:half], samples)
+        plans = plans_of(table, timed.fit(), max(0, len(mixes) - half))
+        yield from timed.add([*plans, *mixes[half:]], samples)
+        yield Progress(samples, samples, "timing whole models in turns")
+        return timed.fit(_beside_coded(model, table, task, Path(folder) / "coded.onnx") if coded else None)
+
+
+@dataclass
+class Timed:
+    """Mixes as files in `folder`: their bytes, those beside the entries' own, and a call of each."""
+
+    model: nn.Module
+    target: Target
+    task: Task
+    folder: Path
+    mixes: list[Mix] = field(default_factory=list)
+    file_bytes: list[float] = field(default_factory=list)
+    runners: dict[str, Runner] = field(default_factory=dict)
+
+    def add(self, mixes: Iterable[Mix], most: int) -> Iterator[Progress]:
+        """Exports those that are not here yet, to `most` altogether."""
+        for mix in mixes:
+            choice = _choice(mix)
+            if len(self.mixes) == most or choice in map(_choice, self.mixes):
+                continue
+            yield Progress(len(self.mixes), most, "exporting whole models to time")
+            path = self.folder / f"{len(self.mixes)}.onnx"
+            write_onnx(shaped(self.model, self.task, choice), self.task, path)
+            session = open_session(path, self.target)
+            inputs = file_inputs(session, sized_inputs(self.task, self.target.batch_size))
+            if self.target.static_shapes:
+                shapes = {name: array.shape for name, array in inputs.items()}
+                session = open_session(path, self.target, static=shapes)
+            self.runners[str(len(self.mixes))] = session.prepare(inputs)
+            self.file_bytes.append(float(path.stat().st_size))
+            self.mixes.append(mix)
+
+    def fit(self, beside_coded: float | None = None) -> Whole:
+        """Times all in turns, and fits. `beside_coded`: bytes of a container beside its entries, where they count."""
+        taken = interleave(self.runners, blocks=BLOCKS, min_block_ms=BLOCK_MS, threads=self.target.threads)
+        measured = np.array([taken.quiet_ms(name) for name in self.runners])
+        rows = np.array([[1.0, *np.sum([features(entry) for entry in mix.values()], axis=0)] for mix in self.mixes])
+        read_mb = np.array([sum(entry.read_mb for entry in mix.values()) for mix in self.mixes])
+        prior, strength = (np.array([0.0] + [one] * len(KINDS)) for one in (1.0, TRUST))
+        found = fit(rows, measured, prior, strength, read_mb)
+        entries = [sum(entry.num_bytes for entry in mix.values()) for mix in self.mixes]
+        beside = [size - own for size, own in zip(self.file_bytes, entries, strict=True)]
+        return Whole(
+            weights=tuple(float(one) for one in found.weights_F),
+            residuals=tuple(float(one) for one in found.residual_N),
+            overhead_bytes=beside[0] if beside_coded is None else beside_coded,
+            dense_ms=float(measured[0]),
+            dense_bytes=self.file_bytes[0],
+            node_bytes=_node_bytes(self.mixes, beside) if beside_coded is None else {},
+            knee_mb=found.knee,
+            ms_per_mb=found.slope,
+        )
+
+
+def plans_of(table: Table, whole: Whole, most: int) -> list[Mix]:
+    """The solver's plans of all options and of bits alone, from near the model's time to near the least."""
+    found = []
+    shares = np.linspace(0, 1, -(-most // 2) + 2)[1:-1]
+    for share in shares:
+        for part in (table, next(families(table))):
+            ms = whole.dense_ms * (least_of(part, whole).ms / whole.dense_ms) ** share
+            try:
+                choice = plan_of(part, whole, Limits(ms=ms)).choice
+            except BudgetError:
+                continue
+            found.append({unit: next(one for one in part[unit] if one.option == choice[unit]) for unit in part})
+    return found[:most]
+
+
+def mixes_of(table: Table, samples: int, seed: int) -> list[Mix]:
+    """The model as it is, each precision everywhere, then options drawn at random: every other time MOSTLY of one
+    precision, each precision in its turn."""
+    rng = np.random.default_rng(seed)
+    plain = [{unit: entries[0] for unit, entries in table.items()}]
+    kinds = sorted({entry.option.precision for entries in table.values() for entry in entries}, reverse=True)
+    kinds.sort(key=lambda precision: precision == DENSE.precision)  # last: the plainest mix is in floats already
+    uniform = [
+        {unit: _with_precision(entries, precision) for unit, entries in table.items()}
+        for precision in kinds
+        if precision != DENSE.precision
+    ]
+    drawn = []
+    for place in range(samples):
+        mostly = kinds[place // 2 % len(kinds)] if place % 2 else None
+        drawn.append({unit: _drawn(entries, mostly, rng) for unit, entries in table.items()})
+    return [*plain, *uniform, *drawn][: max(2, samples)]
+
+
+def _drawn(entries: Sequence[Entry], mostly: str | None, rng: np.random.Generator) -> Entry:
+    own = [entry for entry in entries if entry.option.precision == mostly]
+    among = own if own and rng.random() < MOSTLY else entries
+    return among[int(rng.integers(len(among)))]
+
+
+def _with_precision(entries: Sequence[Entry], precision: str) -> Entry:
+    return next((one for one in entries if one.option == Option(precision=precision)), entries[0])  # type: ignore[arg-type]
+
+
+def _choice(mix: Mix) -> dict[Unit, Option]:
+    return {unit: entry.option for unit, entry in mix.items()}
+
+
+def _node_bytes(mixes: Sequence[Mapping[Unit, Entry]], beside: Sequence[float]) -> dict[str, float]:
+    """Of the mixes that are in one precision and no other structure: what each layer of it takes beside its numbers.
+
+    Random mixes say nothing of it: floats that half precision holds without loss are stored so next to other halves.
+    """
+    found: dict[str, float] = {}
+    for mix, num_bytes in zip(mixes, beside, strict=True):
+        changed = [entry for entry in mix.values() if entry.option != DENSE]
+        kinds = {entry.option for entry in changed}
+        layers = sum(sum(entry.num_layers.values()) for entry in changed)
+        if layers and len(kinds) == 1 and (option := kinds.pop()).structure == DENSE.structure:
+            found[option.precision] = (num_bytes - beside[0]) / layers
+    return found
+
+
+def _beside_coded(model: nn.Module, table: Table, task: Task, path: Path) -> float:
+    in_int8 = made(model, task, precision_passes({unit: Option(precision="int8") for unit in table}))
+    write_onnx(in_int8, task, path)
+    layers = [layer for unit in table for layer in unit.layers]
+    return pack(path, path.with_suffix(".paring")).coded_bytes - stored_bytes(in_int8, layers, coded=True)

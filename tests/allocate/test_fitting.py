@@ -1,0 +1,45 @@
+"""Which whole models the clock is fitted to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from paring.allocate.fitting import Timed, mixes_of, plans_of
+from paring.allocate.made import folded
+from paring.allocate.option import Option
+from paring.allocate.step import Allocate
+from paring.allocate.table import Entry
+from paring.core.stream import drain
+from paring.core.target import Target
+from tests.allocate.tables import planted
+from tests.runs import tiny_task
+
+
+def test_every_other_mix_is_mostly_of_one_precision_int8_first() -> None:
+    table, _ = planted(40)
+    mixes = mixes_of(table, 10, 0)
+    shares = [sum(one.option.precision == "int8" for one in mix.values()) / len(mix) for mix in mixes]
+    assert len(mixes) == 10 and shares[:2] == [0.0, 1.0]  # as it is, then int8 everywhere
+    assert shares[3] > 0.75 and shares[5] < 0.25 and shares[7] > 0.75
+    assert all(0.25 < shares[place] < 0.75 for place in (2, 4, 6, 8))
+
+
+def test_the_clock_is_fitted_to_plans_too_faster_and_faster_and_of_bits_alone() -> None:
+    table, whole = planted(12)
+    plans = plans_of(table, whole, 10)
+    bits = [all(entry.option.structure == "dense" for entry in plan.values()) for plan in plans]
+    ms = [whole.ms(list(plan.values())) for plan in plans]
+    assert len(plans) == 10 and all(bits[1::2]) and not bits[8]
+    for own in (ms[::2], ms[1::2]):
+        assert own == sorted(own, reverse=True) and own[-1] < 0.6 * whole.dense_ms
+    assert ms[8] < 0.75 * ms[9]  # widths reach further than bits
+
+
+def test_whole_models_are_timed_once_each(tmp_path: Path) -> None:
+    task = tiny_task()
+    step = Allocate(shrink=2.0)
+    units, _ = step.units(folded(task.model, task.example_inputs), task, width="kept")
+    entry = Entry(Option(), 0.0, 0.0, {}, {"float": 1})
+    timed = Timed(task.model, Target(), task, tmp_path)
+    drain(timed.add([dict.fromkeys(units, entry)] * 2, 3))
+    assert len(timed.mixes) == 1 and timed.fit().dense_ms > 0 and timed.fit(7.0).overhead_bytes == 7.0
