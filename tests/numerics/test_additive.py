@@ -48,6 +48,15 @@ def test_a_part_that_never_occurs_keeps_its_prior() -> None:
     assert found.weights_F[3] == pytest.approx(1.0)
 
 
+def test_a_part_too_small_to_tell_keeps_its_prior() -> None:
+    features, measured = planted(0.05)
+    small = np.random.default_rng(2).uniform(0, 0.01, len(features))  # of about 1.6
+    found = fit(
+        np.column_stack([features, small]), measured + small, np.array([0.0, 1, 0, 1]), np.array([0, 0.05, 0.05, 0.05])
+    )
+    assert found.weights_F[3] == pytest.approx(1.0, abs=0.1) and found.weights_F[1] == pytest.approx(1.2, abs=0.1)
+
+
 def test_the_residual_is_that_of_measurements_not_seen() -> None:
     features, measured = planted(0.03)
     found = fit(features, measured, np.array([0.0, 1, 0]), np.zeros(3))

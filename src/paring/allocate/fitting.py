@@ -29,7 +29,7 @@ from paring.measure.quality import file_inputs
 from paring.numerics.additive import fit
 
 BLOCKS, BLOCK_MS = 24, 20.0  # many: one quiet stretch is enough
-TRUST = 0.3  # in the parts as they were measured
+TRUST = 0.05  # in the parts as they were measured: a part off by all of itself is as one model off by so much
 MOSTLY = 0.8  # of the units in one precision, in every other mix: the solver's plans are such
 Mix = dict[Unit, Entry]
 

@@ -34,9 +34,9 @@ def fit(
 ) -> Fit:
     """Non-negative weights of least squared relative error, drawn towards `prior_F` with `strength_F`.
 
-    A strength of 0.1 weighs a weight so far from its prior that it doubles the mean foretold measurement as much as one
-    measurement off by a tenth. The knee is the one of the sizes that leaves the least error; the slope is free. Without
-    sizes there is neither.
+    A strength of 0.1 weighs a weight that is off its prior by 1 as much as one measurement off by a tenth, however small
+    its feature's share: what no measurement can tell stays where it was. The knee is the one of the sizes that leaves
+    the least error; the slope is free. Without sizes there is neither.
     Raises: ShapeError for shapes that do not fit, or a measurement that is not above 0.
     Reference: Lawson & Hanson 1974, Solving Least Squares Problems, chapter 23 (non-negative least squares).
     Example: features ((1, 2), (1, 4)), measured (5, 9), strengths 0 -> weights (1, 2).
@@ -84,10 +84,8 @@ def _solve(features_NF: Floats, measured_N: Floats, prior_F: Floats, strength_F:
     from scipy.optimize import nnls
 
     parts_NF = features_NF / measured_N[:, None]
-    share_F = parts_NF.mean(0)
-    pull_F = strength_F * np.where(share_F > 0, share_F, 1.0)
-    rows = np.vstack([parts_NF, np.diag(pull_F)])
-    wanted = np.concatenate([np.ones(len(measured_N)), pull_F * prior_F])
+    rows = np.vstack([parts_NF, np.diag(strength_F)])
+    wanted = np.concatenate([np.ones(len(measured_N)), strength_F * prior_F])
     # Columns of one size: the constant and milliseconds differ by powers of ten.
     size = np.maximum(np.linalg.norm(rows, axis=0), np.finfo(float).tiny)
     weights, error = nnls(rows / size, wanted)
