@@ -34,7 +34,7 @@ def fit(
 ) -> Fit:
     """Non-negative weights of least squared relative error, drawn towards `prior_F` with `strength_F`.
 
-    A strength of 0.1 weighs a weight that is off its prior by 1 as much as one measurement off by a tenth, however small
+    A strength of 0.1 weighs a weight off its prior by 1 as much as one measurement off by a tenth, however small
     its feature's share: what no measurement can tell stays where it was. The knee is the one of the sizes that leaves
     the least error; the slope is free. Without sizes there is neither.
     Raises: ShapeError for shapes that do not fit, or a measurement that is not above 0.
