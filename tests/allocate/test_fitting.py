@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from paring.allocate.fitting import Timed, mixes_of, plans_of
+from paring.allocate.fitting import Timed, mixes_of, node_bytes_of, plans_of
 from paring.allocate.made import folded
 from paring.allocate.option import Option
 from paring.allocate.step import Allocate
@@ -43,3 +43,11 @@ def test_whole_models_are_timed_once_each(tmp_path: Path) -> None:
     timed = Timed(task.model, Target(), task, tmp_path)
     drain(timed.add([dict.fromkeys(units, entry)] * 2, 3))
     assert len(timed.mixes) == 1 and timed.fit().dense_ms > 0 and timed.fit(7.0).overhead_bytes == 7.0
+
+
+def test_what_a_precision_takes_in_the_graph_is_told_by_all_layers_in_it_not_by_some() -> None:
+    table, _ = planted(4)
+    plain, every, *_ = mixes_of(table, 2, 0)
+    units = list(table)
+    some = plain | {units[0]: every[units[0]]}  # its other floats may be stored in another way
+    assert node_bytes_of([plain, every, some], [100.0, 180.0, 20.0]) == {"int8": 20.0}

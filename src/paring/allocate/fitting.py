@@ -50,6 +50,7 @@ def fit_whole(
     with TemporaryDirectory() as folder:
         timed = Timed(model, target, task, Path(folder))
         yield from timed.add(mixes[:half], samples)
+        yield Progress(half, samples, "timing whole models in turns")
         plans = plans_of(table, timed.fit(), max(0, len(mixes) - half))
         yield from timed.add([*plans, *mixes[half:]], samples)
         yield Progress(samples, samples, "timing whole models in turns")
@@ -102,7 +103,7 @@ class Timed:
             overhead_bytes=beside[0] if beside_coded is None else beside_coded,
             dense_ms=float(measured[0]),
             dense_bytes=self.file_bytes[0],
-            node_bytes=_node_bytes(self.mixes, beside) if beside_coded is None else {},
+            node_bytes=node_bytes_of(self.mixes, beside) if beside_coded is None else {},
             knee_mb=found.knee,
             ms_per_mb=found.slope,
         )
@@ -156,10 +157,10 @@ def _choice(mix: Mix) -> dict[Unit, Option]:
     return {unit: entry.option for unit, entry in mix.items()}
 
 
-def _node_bytes(mixes: Sequence[Mapping[Unit, Entry]], beside: Sequence[float]) -> dict[str, float]:
-    """Of the mixes that are in one precision and no other structure: what each layer of it takes beside its numbers.
+def node_bytes_of(mixes: Sequence[Mapping[Unit, Entry]], beside: Sequence[float]) -> dict[str, float]:
+    """Of the first mix that is in one precision and no other structure: what each layer of it takes beside its numbers.
 
-    Random mixes say nothing of it: floats that half precision holds without loss are stored so next to other halves.
+    Others say nothing of it: floats that half precision holds without loss are stored so next to other halves.
     """
     found: dict[str, float] = {}
     for mix, num_bytes in zip(mixes, beside, strict=True):
@@ -167,7 +168,7 @@ def _node_bytes(mixes: Sequence[Mapping[Unit, Entry]], beside: Sequence[float]) 
         kinds = {entry.option for entry in changed}
         layers = sum(sum(entry.num_layers.values()) for entry in changed)
         if layers and len(kinds) == 1 and (option := kinds.pop()).structure == DENSE.structure:
-            found[option.precision] = (num_bytes - beside[0]) / layers
+            found.setdefault(option.precision, (num_bytes - beside[0]) / layers)
     return found
 
 
