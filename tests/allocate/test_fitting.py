@@ -42,7 +42,7 @@ def test_whole_models_are_timed_once_each(tmp_path: Path) -> None:
     entry = Entry(Option(), 0.0, 0.0, {}, {"float": 1})
     timed = Timed(task.model, Target(), task, tmp_path)
     drain(timed.add([dict.fromkeys(units, entry)] * 2, 3))
-    assert len(timed.mixes) == 1 and timed.fit().dense_ms > 0 and timed.fit(7.0).overhead_bytes == 7.0
+    assert len(timed.mixes) == 1 and timed.fit(2).dense_ms > 0 and timed.fit(2, 7.0).overhead_bytes == 7.0
 
 
 def test_what_a_precision_takes_in_the_graph_is_told_by_all_layers_in_it_not_by_some() -> None:

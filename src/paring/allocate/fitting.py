@@ -28,7 +28,7 @@ from paring.measure.latency import Runner, interleave
 from paring.measure.quality import file_inputs
 from paring.numerics.additive import fit
 
-BLOCKS, BLOCK_MS = 24, 20.0  # many: one quiet stretch is enough
+FIRST_BLOCKS, BLOCKS, BLOCK_MS = 12, 36, 20.0  # many: one quiet stretch is enough
 TRUST = 0.05  # in the parts as they were measured: a part off by all of itself is as one model off by so much
 MOSTLY = 0.8  # of the units in one precision, in every other mix: the solver's plans are such
 Mix = dict[Unit, Entry]
@@ -51,10 +51,10 @@ def fit_whole(
         timed = Timed(model, target, task, Path(folder))
         yield from timed.add(mixes[:half], samples)
         yield Progress(half, samples, "timing whole models in turns")
-        plans = plans_of(table, timed.fit(), max(0, len(mixes) - half))
+        plans = plans_of(table, timed.fit(FIRST_BLOCKS), max(0, len(mixes) - half))
         yield from timed.add([*plans, *mixes[half:]], samples)
         yield Progress(samples, samples, "timing whole models in turns")
-        return timed.fit(_beside_coded(model, table, task, Path(folder) / "coded.onnx") if coded else None)
+        return timed.fit(BLOCKS, _beside_coded(model, table, task, Path(folder) / "coded.onnx") if coded else None)
 
 
 @dataclass
@@ -87,9 +87,9 @@ class Timed:
             self.file_bytes.append(float(path.stat().st_size))
             self.mixes.append(mix)
 
-    def fit(self, beside_coded: float | None = None) -> Whole:
+    def fit(self, blocks: int, beside_coded: float | None = None) -> Whole:
         """Times all in turns, and fits. `beside_coded`: bytes of a container beside its entries, where they count."""
-        taken = interleave(self.runners, blocks=BLOCKS, min_block_ms=BLOCK_MS, threads=self.target.threads)
+        taken = interleave(self.runners, blocks=blocks, min_block_ms=BLOCK_MS, threads=self.target.threads)
         measured = np.array([taken.quiet_ms(name) for name in self.runners])
         rows = np.array([[1.0, *np.sum([features(entry) for entry in mix.values()], axis=0)] for mix in self.mixes])
         read_mb = np.array([sum(entry.read_mb for entry in mix.values()) for mix in self.mixes])

@@ -22,7 +22,7 @@ from paring.core.atomic import write_atomically
 from paring.core.edit import Progress
 from paring.errors import CorruptFileError
 
-FORMAT, FACTS_FORMAT = 16, 10
+FORMAT, FACTS_FORMAT = 17, 10
 
 
 @dataclass(frozen=True)

@@ -210,14 +210,16 @@ def _members(module: nn.Module, touch: Touch, units: list[list[int]]) -> list[Me
         along[root].append(index)
     dims, role = _layout(module, touch)
     members = []
+    places: dict[int, tuple[tuple[int, ...], ...]] = {}
     for leaf, dim in dims.items():
         tensor = module._parameters.get(leaf) if leaf in module._parameters else module._buffers.get(leaf)
         if tensor is None:
             continue
         size = tensor.shape[dim]
-        # The inputs of a grouped convolution share one stretch of its weight, whichever part they belong to.
-        places = tuple(tuple(sorted({i % size for root in unit for i in along[root]})) for unit in units)
-        members.append(Member(f"{touch.name}.{leaf}" if touch.name else leaf, dim, size, places, role))
+        if size not in places:
+            # The inputs of a grouped convolution share one stretch of its weight, whichever part they belong to.
+            places[size] = tuple(tuple(sorted({i % size for root in unit for i in along[root]})) for unit in units)
+        members.append(Member(f"{touch.name}.{leaf}" if touch.name else leaf, dim, size, places[size], role))
     return members
 
 
