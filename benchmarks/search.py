@@ -10,6 +10,7 @@ machine only and are left out unless named, and so is `pairs`, which holds the f
 from __future__ import annotations
 
 import argparse
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,7 +25,7 @@ from scipy.stats import spearmanr
 from search_clock import clocked, faster, file_of
 from search_page import page
 from search_pairs import paired
-from search_tasks import SUBJECTS, resnet20
+from search_tasks import SUBJECTS
 
 from paring import Budget, Recipe, Target, Task, compress, open_run, rebuild
 from paring.allocate.interplay import Interplay
@@ -208,7 +209,7 @@ def _quality(task: Task, steps: tuple[Pass, ...], path: Path) -> Row:
 
 def distill(subject: str, seed: int) -> Row:
     """Tuned distillation settings against the defaults after the same cut: chosen on validation, told on test."""
-    task = replace(resnet20(tuned=True) if subject == "resnet20" else task_of(subject), seed=seed)
+    task = replace(task_of(subject), seed=seed)
     cut = Channels(pruning_ratio=0.75, importance="obs", on_unsupported="skip")
     kind: Any = "poisson" if subject == "conversion" else "classes"
     tried = [
@@ -232,7 +233,9 @@ def timed_search(subject: str, minutes: float) -> Row:
     bench = Bench()
     baseline = task.metric(*outputs_and_targets(task, task.model, task.validation))
     budget = Budget(max_metric_drop=0.005 * abs(baseline))
-    folder = open_run(HOME.parent / "out" / "benchmarks" / f"search-{subject}", task, bench.conditions())
+    path = HOME.parent / "out" / "benchmarks" / f"search-{subject}-{minutes:g}"
+    shutil.rmtree(path, ignore_errors=True)  # what an earlier search found would count as this one's
+    folder = open_run(path, task, bench.conditions())
     ended = drain(search(task, folder, bench, budget, Effort(time_s=60 * minutes)))
     chosen = next((one for one in ended.run.candidates if one.name == ended.run.chosen), None)
     return {
@@ -247,7 +250,7 @@ def timed_search(subject: str, minutes: float) -> Row:
 
 
 def latency(subject: str, engine: str) -> Row:
-    """Times of mixes left out of the fit, foretold and measured; on a quiet machine."""
+    """Times of whole models (mixes, and the solver's plans), each left out of the fit; on a quiet machine."""
     target = Target() if engine == "onnxruntime" else OPENVINO
     _, whole, _, seconds = scene(task_of(subject), solver(target, samples=NUM_MIXES))
     errors = np.abs(whole.residuals)

@@ -23,7 +23,7 @@ def planted(num_units: int = 6, seed: int = 0) -> tuple[dict[Unit, list[Entry]],
                 float(loss[row]),
                 1000.0 / (1 + row),
                 {"int8" if option.precision == "int8" else "float": 1.0 / (1 + row)},
-                {"float": 1},
+                1,
             )
             for row, option in enumerate(options)
         ]

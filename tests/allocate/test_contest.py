@@ -73,9 +73,17 @@ def test_far_plans_and_more_than_a_few_are_not_tried(monkeypatch: pytest.MonkeyP
     assert chosen(many, ruler, monkeypatch) is many[0] and ruler.asked == MOST
 
 
+def test_plans_that_cut_other_layers_of_the_same_are_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow = found(OPTIONS[2], 1.0)
+    units = [Unit("u", ("a", "b"), producers) for producers in (("a",), ("a", "b"))]
+    plans = [replace(narrow, plan=replace(narrow.plan, choice={unit: OPTIONS[2]})) for unit in units]
+    ruler = Ruler({OPTIONS[2]: 1.0})
+    assert chosen([*plans, plans[0]], ruler, monkeypatch) is plans[0] and ruler.asked == 2
+
+
 def test_families_stand_alone() -> None:
     unit = Unit("u", ("u",))
-    table = {unit: [Entry(option, 0.0, 1.0, {}, {}) for option in OPTIONS]}
+    table = {unit: [Entry(option, 0.0, 1.0, {}, 0) for option in OPTIONS]}
     assert [[entry.option for entry in part[unit]] for part in families(table)] == [
         [DENSE, Option(precision="int8")],
         [DENSE, Option("rank", 0.25)],

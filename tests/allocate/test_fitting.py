@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from paring.allocate.fitting import Timed, mixes_of, node_bytes_of, plans_of
 from paring.allocate.made import folded
 from paring.allocate.option import Option
@@ -12,6 +14,7 @@ from paring.allocate.table import Entry
 from paring.core.stream import drain
 from paring.core.target import Target
 from tests.allocate.tables import planted
+from tests.nets import image_task
 from tests.runs import tiny_task
 
 
@@ -35,11 +38,33 @@ def test_the_clock_is_fitted_to_plans_too_faster_and_faster_and_of_bits_alone() 
     assert ms[8] < 0.75 * ms[9]  # widths reach further than bits
 
 
+@pytest.mark.parametrize("structures", [("dense",), ("dense", "width")])
+def test_where_bits_alone_are_no_other_choice_every_plan_is_a_new_one(structures: tuple[str, ...]) -> None:
+    table, whole = planted(12)
+    precisions = {"float", "int8"} if structures == ("dense",) else {"float"}
+    part = {
+        unit: [one for one in entries if one.option.structure in structures and one.option.precision in precisions]
+        for unit, entries in table.items()
+    }
+    plans = plans_of(part, whole, 6)
+    choices = {tuple(str(entry.option) for entry in plan.values()) for plan in plans}
+    assert len(plans) == len(choices) == 6 and ("float",) * 12 not in choices
+
+
+def test_every_precision_is_seen_in_all_layers_however_few_the_samples() -> None:
+    task = image_task()
+    step = Allocate(shrink=1.0, widths=(), ranks=(), num_examples=32, samples=2)
+    _, table, whole, _ = drain(step.plan(task.model, task))
+    precisions = {entry.option.precision for entries in table.values() for entry in entries}
+    assert len(precisions) == 4 and set(whole.node_bytes) == precisions - {"float"}
+    assert len(whole.residuals) == 4
+
+
 def test_whole_models_are_timed_once_each(tmp_path: Path) -> None:
     task = tiny_task()
     step = Allocate(shrink=2.0)
     units, _ = step.units(folded(task.model, task.example_inputs), task, width="kept")
-    entry = Entry(Option(), 0.0, 0.0, {}, {"float": 1})
+    entry = Entry(Option(), 0.0, 0.0, {}, 1)
     timed = Timed(task.model, Target(), task, tmp_path)
     drain(timed.add([dict.fromkeys(units, entry)] * 2, 3))
     assert len(timed.mixes) == 1 and timed.fit(2).dense_ms > 0 and timed.fit(2, 7.0).overhead_bytes == 7.0

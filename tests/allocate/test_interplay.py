@@ -86,7 +86,7 @@ def test_every_machine_folds_alike() -> None:
 
 def test_a_direction_goes_through_json() -> None:
     direction = np.array([1.0, -0.25, 1e-4])
-    entry = Entry(Option(), 0.0, 1.0, {}, {}, to_bytes(direction))
+    entry = Entry(Option(), 0.0, 1.0, {}, 0, to_bytes(direction))
     kind = TypeAdapter(Entry)
     assert kind.validate_json(kind.dump_json(entry)) == entry
     assert from_bytes(entry.direction) == pytest.approx(direction, rel=1e-3)

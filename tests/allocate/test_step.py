@@ -29,6 +29,7 @@ from paring.allocate.whole import Whole, joint
 from paring.artifacts.onnx import write_onnx
 from paring.candidates import compress_steps
 from paring.clock.chain import Conv, Gemm
+from paring.clock.table import table_path
 from paring.container.file import pack
 from paring.core.edit import Progress
 from paring.core.stream import drain
@@ -162,14 +163,13 @@ def test_a_plan_knows_the_file_where_halves_are_stored_for_nothing(tmp_path: Pat
     _, table, whole, ruler = drain(step.plan(task.model, task))
     base = folded(task.model, task.example_inputs)
     assert whole.overhead_bytes > 0
-    for precision in ("float", "int8", "half"):
+    for wanted in (Option(), Option(precision="int8"), Option(precision="half"), Option("rank", 0.5, "int8")):
         mix = {
-            unit: next((one for one in entries if one.option == Option(precision=precision)), entries[0])
-            for unit, entries in table.items()
+            unit: next((one for one in entries if one.option == wanted), entries[0]) for unit, entries in table.items()
         }
         write_onnx(joint(base, ruler.task, {unit: one.option for unit, one in mix.items()}), task, tmp_path / "x.onnx")
         told = whole.num_bytes(list(mix.values()))
-        assert abs(told / (tmp_path / "x.onnx").stat().st_size - 1) < 0.01, precision
+        assert abs(told / (tmp_path / "x.onnx").stat().st_size - 1) < 0.01, wanted
 
 
 def test_coded_bytes_are_those_of_the_container(tmp_path: Path) -> None:
@@ -220,6 +220,17 @@ def test_it_tells_its_plan_and_builds_its_table_once(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(paring.allocate.scene, "build_table", lambda *args: pytest.fail("built again"))
     other = Recipe((Allocate(shrink=1.2, **SMALL),))
     assert compress(task, recipe).edits and compress(task, other)
+
+
+def test_tables_have_one_correction_where_one_of_them_is_built_anew() -> None:
+    task, step = image_task(), Allocate(shrink=1.5, **SMALL)
+    base, rulers = folded(task.model, task.example_inputs), Rulers(task, task.model, step.num_examples)
+    scenes = drain(step._scenes(base, task, rulers))
+    oldest = min(table_path(step.target).parent.glob("options-*.json"), key=lambda path: path.stat().st_mtime_ns)
+    oldest.unlink()
+    again = drain(step._scenes(base, task, rulers))
+    assert len(again) == len(scenes) > 1 and oldest.is_file()
+    assert all(whole == again[0][1] != scenes[0][1] for _, whole in again)
 
 
 def test_another_engine_and_fewer_options_measure_no_loss_again(monkeypatch: pytest.MonkeyPatch) -> None:

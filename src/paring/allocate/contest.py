@@ -26,9 +26,13 @@ class Found:
     whole: Whole
     limits: Limits
 
-    def by_layer(self) -> frozenset[tuple[str, Option]]:
-        """The choice, whichever layers were chosen for together."""
-        return frozenset((layer, option) for unit, option in self.plan.choice.items() for layer in unit.layers)
+    def by_layer(self) -> frozenset[tuple[str, Option, bool]]:
+        """The choice, whichever layers were chosen for together, and whether it cuts what the layer produces."""
+        return frozenset(
+            (layer, option, option.structure == "width" and layer in unit.producers)
+            for unit, option in self.plan.choice.items()
+            for layer in unit.layers
+        )
 
 
 def families(table: Table) -> Iterator[Table]:
@@ -50,7 +54,7 @@ def best_of(
 
     `ruler_of` is asked only where there are several.
     """
-    different: dict[frozenset[tuple[str, Option]], Found] = {}
+    different: dict[frozenset[tuple[str, Option, bool]], Found] = {}
     for one in found:
         different.setdefault(one.by_layer(), one)
     ranked = sorted(different.values(), key=lambda one: one.plan.loss)

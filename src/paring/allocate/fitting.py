@@ -39,20 +39,22 @@ def fit_whole(
 ) -> Generator[Progress, None, Whole]:
     """Exports `samples` whole models, times them in turns, and fits.
 
-    Half are mixes of options, the plainest first. The others are the solver's plans by what those say: the sum
-    holds nowhere exactly, and has to where plans lie. Where bytes are `coded`, what a file holds beside its layers is
-    taken from the container of the model in int8.
+    Half are mixes of options, the plainest first: at least one a precision. The others are the solver's plans by what
+    those say: the sum holds nowhere exactly, and has to where plans lie. Where bytes are `coded`, what a file holds
+    beside its layers is taken from the container of the model in int8.
     Raises: ExportError, EngineError if a file cannot be written or run.
     """
+    num_plain = len({entry.option.precision for entries in table.values() for entry in entries})
+    samples = max(samples, num_plain)
+    half = max(num_plain, samples - samples // 2)
     mixes = mixes_of(table, samples, task.seed)
-    plainest = {entry.option.precision for entries in table.values() for entry in entries}  # they come first
-    half = max(len(plainest), len(mixes) - len(mixes) // 2)
     with TemporaryDirectory() as folder:
         timed = Timed(model, target, task, Path(folder))
         yield from timed.add(mixes[:half], samples)
-        yield Progress(half, samples, "timing whole models in turns")
-        plans = plans_of(table, timed.fit(FIRST_BLOCKS), max(0, len(mixes) - half))
-        yield from timed.add([*plans, *mixes[half:]], samples)
+        if half < samples:
+            yield Progress(half, samples, "timing whole models in turns")
+            plans = plans_of(table, timed.fit(FIRST_BLOCKS), samples - half)
+            yield from timed.add([*plans, *mixes[half:]], samples)
         yield Progress(samples, samples, "timing whole models in turns")
         return timed.fit(BLOCKS, _beside_coded(model, table, task, Path(folder) / "coded.onnx") if coded else None)
 
@@ -92,7 +94,7 @@ class Timed:
         taken = interleave(self.runners, blocks=blocks, min_block_ms=BLOCK_MS, threads=self.target.threads)
         measured = np.array([taken.quiet_ms(name) for name in self.runners])
         rows = np.array([[1.0, *np.sum([features(entry) for entry in mix.values()], axis=0)] for mix in self.mixes])
-        read_mb = np.array([sum(entry.read_mb for entry in mix.values()) for mix in self.mixes])
+        read_mb = np.array([sum(entry.read_mb for entry in mix.values()) for mix in self.mixes]).round(6)  # bytes
         prior, strength = (np.array([0.0] + [one] * len(KINDS)) for one in (1.0, TRUST))
         found = fit(rows, measured, prior, strength, read_mb)
         entries = [sum(entry.num_bytes for entry in mix.values()) for mix in self.mixes]
@@ -110,11 +112,14 @@ class Timed:
 
 
 def plans_of(table: Table, whole: Whole, most: int) -> list[Mix]:
-    """The solver's plans of all options and of bits alone, from near the model's time to near the least."""
+    """The solver's plans of all options, and of bits alone where that is another choice, from near the model's time to
+    near the least."""
     found = []
-    shares = np.linspace(0, 1, -(-most // 2) + 2)[1:-1]
-    for share in shares:
-        for part in (table, next(families(table))):
+    bits = next(families(table))
+    is_choice = bits != table and any(len(entries) > 1 for entries in bits.values())
+    parts = [table, bits] if is_choice else [table]
+    for share in np.linspace(0, 1, -(-most // len(parts)) + 2)[1:-1]:
+        for part in parts:
             ms = whole.dense_ms * (least_of(part, whole).ms / whole.dense_ms) ** share
             try:
                 choice = plan_of(part, whole, Limits(ms=ms)).choice
@@ -140,7 +145,7 @@ def mixes_of(table: Table, samples: int, seed: int) -> list[Mix]:
     for place in range(samples):
         mostly = kinds[place // 2 % len(kinds)] if place % 2 else None
         drawn.append({unit: _drawn(entries, mostly, rng) for unit, entries in table.items()})
-    return [*plain, *uniform, *drawn][: max(2, samples)]
+    return [*plain, *uniform, *drawn][:samples]
 
 
 def _drawn(entries: Sequence[Entry], mostly: str | None, rng: np.random.Generator) -> Entry:
@@ -166,7 +171,7 @@ def node_bytes_of(mixes: Sequence[Mapping[Unit, Entry]], beside: Sequence[float]
     for mix, num_bytes in zip(mixes, beside, strict=True):
         changed = [entry for entry in mix.values() if entry.option != DENSE]
         kinds = {entry.option for entry in changed}
-        layers = sum(sum(entry.num_layers.values()) for entry in changed)
+        layers = sum(entry.num_layers for entry in changed)
         if layers and len(kinds) == 1 and (option := kinds.pop()).structure == DENSE.structure:
             found.setdefault(option.precision, (num_bytes - beside[0]) / layers)
     return found

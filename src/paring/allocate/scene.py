@@ -22,7 +22,7 @@ from paring.core.atomic import write_atomically
 from paring.core.edit import Progress
 from paring.errors import CorruptFileError
 
-FORMAT, FACTS_FORMAT = 17, 10
+FORMAT, FACTS_FORMAT = 18, 10
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def scene_of(
     path = machine.with_name(f"options-{machine.stem}-{_key(FORMAT, measured.digest, units, menu, samples)}.json")
     if path.is_file():
         yield Progress(1, 1, f"option table from {path}")
-        return _read(path)
+        table, kept_whole = _read(path)
+        return table, whole or kept_whole
     table = yield from build_table(units, menu, measured)
     if whole is None:
         task = measured.yardstick.task

@@ -48,15 +48,15 @@ class Menu:
 
 @dataclass(frozen=True)
 class Entry:
-    """One option of one unit. `ms` and `num_layers` by kind of multiplication, before any correction; `direction` is
-    that of the answers' move (see `moves`), empty where nothing is said of it; `read_mb` are the megabytes of weights
-    that a call reads."""
+    """One option of one unit. `ms` by kind of multiplication, before any correction; `num_layers` with each factor of a
+    low rank as one; `direction` is that of the answers' move (see `moves`), empty where nothing is said of it;
+    `read_mb` are the megabytes of weights that a call reads."""
 
     option: Option
     loss: float
     num_bytes: float
     ms: Mapping[str, float]
-    num_layers: Mapping[str, int]
+    num_layers: int
     direction: Base64Bytes = b""
     read_mb: float = 0.0
 
@@ -89,18 +89,17 @@ def _entries(unit: Unit, menu: Menu, measured: Measured) -> Iterable[Entry]:
         made = measured.option(unit, option)
         if made.loss is not None:
             read_mb = sum(one.read_bytes for one in made.operations) / 1e6
-            times = _times(made.operations, menu.target)
-            yield Entry(option, made.loss, made.num_bytes, *times, made.direction, read_mb)
+            num_layers = sum(len(one.chain) for one in made.operations)
+            ms = _times(made.operations, menu.target)
+            yield Entry(option, made.loss, made.num_bytes, ms, num_layers, made.direction, read_mb)
 
 
-def _times(operations: Sequence[Cost], target: Target) -> tuple[dict[str, float], dict[str, int]]:
+def _times(operations: Sequence[Cost], target: Target) -> dict[str, float]:
     timed = costs_ms(operations, target)
     ms: dict[str, float] = {}
-    num_layers: dict[str, int] = {}
     for one in operations:
         ms[one.kind] = ms.get(one.kind, 0.0) + timed[one]
-        num_layers[one.kind] = num_layers.get(one.kind, 0) + 1
-    return ms, num_layers
+    return ms
 
 
 def _worth_measuring(unit: Unit, menu: Menu, measured: Measured) -> list[tuple[Option, Precision]]:

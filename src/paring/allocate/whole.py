@@ -57,7 +57,7 @@ class Whole:
 
     def part_bytes(self, entry: Entry) -> float:
         """What this entry adds to the whole file."""
-        return entry.num_bytes + self.node_bytes.get(entry.option.precision, 0.0) * sum(entry.num_layers.values())
+        return entry.num_bytes + self.node_bytes.get(entry.option.precision, 0.0) * entry.num_layers
 
     def num_bytes(self, entries: Sequence[Entry]) -> float:
         """The whole file's bytes."""

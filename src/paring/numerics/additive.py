@@ -36,7 +36,7 @@ def fit(
 
     A strength of 0.1 weighs a weight off its prior by 1 as much as one measurement off by a tenth, however small
     its feature's share: what no measurement can tell stays where it was. The knee is the one of the sizes that leaves
-    the least error; the slope is free. Without sizes there is neither.
+    the least error, with at least BEYOND sizes above it; the slope is free. Without such sizes there is neither.
     Raises: ShapeError for shapes that do not fit, or a measurement that is not above 0.
     Reference: Lawson & Hanson 1974, Solving Least Squares Problems, chapter 23 (non-negative least squares).
     Example: features ((1, 2), (1, 4)), measured (5, 9), strengths 0 -> weights (1, 2).
