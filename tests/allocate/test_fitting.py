@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from paring.allocate.contest import families
 from paring.allocate.fitting import Timed, mixes_of, node_bytes_of, plans_of
 from paring.allocate.made import folded
 from paring.allocate.option import Option
+from paring.allocate.plan import least_of
 from paring.allocate.step import Allocate
 from paring.allocate.table import Entry
 from paring.core.stream import drain
@@ -27,15 +29,22 @@ def test_every_other_mix_is_mostly_of_one_precision_int8_first() -> None:
     assert all(0.25 < shares[place] < 0.75 for place in (2, 4, 6, 8))
 
 
-def test_the_clock_is_fitted_to_plans_too_faster_and_faster_and_of_bits_alone() -> None:
+def test_the_clock_is_fitted_to_plans_too_from_the_fastest_on_and_of_bits_alone() -> None:
     table, whole = planted(12)
-    plans = plans_of(table, whole, 10)
+    plans = plans_of([table], whole, 10)
     bits = [all(entry.option.structure == "dense" for entry in plan.values()) for plan in plans]
     ms = [whole.ms(list(plan.values())) for plan in plans]
-    assert len(plans) == 10 and all(bits[1::2]) and not bits[8]
-    for own in (ms[::2], ms[1::2]):
-        assert own == sorted(own, reverse=True) and own[-1] < 0.6 * whole.dense_ms
-    assert ms[8] < 0.75 * ms[9]  # widths reach further than bits
+    assert len(plans) == 10 and all(bits[1::2]) and not bits[0]
+    for part, own in ((table, ms[::2]), (next(families(table)), ms[1::2])):
+        least = least_of(part, whole).ms
+        assert own == sorted(own) and least <= own[0] < 1.02 * least and own[-1] > 0.6 * whole.dense_ms
+    assert ms[0] < 0.75 * ms[1]  # widths reach further than bits
+
+
+def test_every_table_gives_its_fastest_plan() -> None:
+    tables = [planted(num_units, seed)[0] for num_units, seed in ((12, 0), (3, 1), (6, 2))]
+    plans = plans_of(tables, planted(12)[1], 5)
+    assert [len(plan) for plan in plans] == [12, 3, 6, 6, 12]  # the fourth is of bits alone
 
 
 @pytest.mark.parametrize("structures", [("dense",), ("dense", "width")])
@@ -46,7 +55,7 @@ def test_where_bits_alone_are_no_other_choice_every_plan_is_a_new_one(structures
         unit: [one for one in entries if one.option.structure in structures and one.option.precision in precisions]
         for unit, entries in table.items()
     }
-    plans = plans_of(part, whole, 6)
+    plans = plans_of([part], whole, 6)
     choices = {tuple(str(entry.option) for entry in plan.values()) for plan in plans}
     assert len(plans) == len(choices) == 6 and ("float",) * 12 not in choices
 

@@ -31,19 +31,21 @@ from paring.numerics.additive import fit
 FIRST_BLOCKS, BLOCKS, BLOCK_MS = 12, 36, 20.0  # many: one quiet stretch is enough
 TRUST = 0.05  # in the parts as they were measured: a part off by all of itself is as one model off by so much
 MOSTLY = 0.8  # of the units in one precision, in every other mix: the solver's plans are such
+NEAREST = 1.01  # times the least time: what no plan reaches has none
 Mix = dict[Unit, Entry]
 
 
 def fit_whole(
-    model: nn.Module, table: Table, target: Target, task: Task, *, samples: int, coded: bool = False
+    model: nn.Module, tables: Sequence[Table], target: Target, task: Task, *, samples: int, coded: bool = False
 ) -> Generator[Progress, None, Whole]:
     """Exports `samples` whole models, times them in turns, and fits.
 
-    Half are mixes of options, the plainest first: at least one a precision. The others are the solver's plans by what
-    those say: the sum holds nowhere exactly, and has to where plans lie. Where bytes are `coded`, what a file holds
-    beside its layers is taken from the container of the model in int8.
+    Half are mixes of the first table's options, the plainest first: at least one a precision. The others are the
+    solver's plans, of every table, by what those say: the sum holds nowhere exactly, and has to where plans lie. Where
+    bytes are `coded`, what a file holds beside its layers is taken from the container of the model in int8.
     Raises: ExportError, EngineError if a file cannot be written or run.
     """
+    table = tables[0]
     num_plain = len({entry.option.precision for entries in table.values() for entry in entries})
     samples = max(samples, num_plain)
     half = max(num_plain, samples - samples // 2)
@@ -53,7 +55,7 @@ def fit_whole(
         yield from timed.add(mixes[:half], samples)
         if half < samples:
             yield Progress(half, samples, "timing whole models in turns")
-            plans = plans_of(table, timed.fit(FIRST_BLOCKS), samples - half)
+            plans = plans_of(tables, timed.fit(FIRST_BLOCKS), samples - half)
             yield from timed.add([*plans, *mixes[half:]], samples)
         yield Progress(samples, samples, "timing whole models in turns")
         return timed.fit(BLOCKS, _beside_coded(model, table, task, Path(folder) / "coded.onnx") if coded else None)
@@ -111,18 +113,18 @@ class Timed:
         )
 
 
-def plans_of(table: Table, whole: Whole, most: int) -> list[Mix]:
-    """The solver's plans of all options, and of bits alone where that is another choice, from near the model's time to
-    near the least."""
+def plans_of(tables: Sequence[Table], whole: Whole, most: int) -> list[Mix]:
+    """The solver's plans of all options of each table, and of bits alone where that is another choice, from the least
+    time to near the model's: what is faster than all that was timed is foretold worst."""
     found = []
-    bits = next(families(table))
-    is_choice = bits != table and any(len(entries) > 1 for entries in bits.values())
-    parts = [table, bits] if is_choice else [table]
-    for share in np.linspace(0, 1, -(-most // len(parts)) + 2)[1:-1]:
+    bits = next(families(tables[-1]))
+    is_choice = bits not in tables and any(len(entries) > 1 for entries in bits.values())
+    parts = [*tables, bits] if is_choice else list(tables)
+    for share in np.linspace(1, 0, -(-most // len(parts)) + 1)[:-1]:
         for part in parts:
             ms = whole.dense_ms * (least_of(part, whole).ms / whole.dense_ms) ** share
             try:
-                choice = plan_of(part, whole, Limits(ms=ms)).choice
+                choice = plan_of(part, whole, Limits(ms=NEAREST * ms)).choice
             except BudgetError:
                 continue
             found.append({unit: next(one for one in part[unit] if one.option == choice[unit]) for unit in part})

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
@@ -22,39 +23,47 @@ from paring.core.atomic import write_atomically
 from paring.core.edit import Progress
 from paring.errors import CorruptFileError
 
-FORMAT, FACTS_FORMAT = 18, 10
+FORMAT, FACTS_FORMAT = 19, 10
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
 class Kept:
-    """As it lies on disk: units, the entries of each, and the correction."""
+    """A table as it lies on disk: units, and the entries of each."""
 
     units: tuple[Unit, ...]
     entries: tuple[tuple[Entry, ...], ...]
-    whole: Whole
 
 
-def scene_of(
-    units: Sequence[Unit], menu: Menu, measured: Measured, *, samples: int, whole: Whole | None = None
-) -> Generator[Progress, None, tuple[Table, Whole]]:
-    """Table and correction of the model that is `measured`: from the cache, or built now and put there.
+def table_of(units: Sequence[Unit], menu: Menu, measured: Measured) -> Generator[Progress, None, Table]:
+    """Table of the model that is `measured`: from the cache, or built now and put there.
 
-    `whole` is the correction, where other units of the model have given it already.
     Raises: CorruptFileError for a cache that cannot be read.
     """
-    machine = table_path(menu.target)
-    path = machine.with_name(f"options-{machine.stem}-{_key(FORMAT, measured.digest, units, menu, samples)}.json")
+    path = _path("options", menu, measured, units)
     if path.is_file():
         yield Progress(1, 1, f"option table from {path}")
-        table, kept_whole = _read(path)
-        return table, whole or kept_whole
+        kept = _read(path, Kept, "an option table")
+        return {unit: list(entries) for unit, entries in zip(kept.units, kept.entries, strict=True)}
     table = yield from build_table(units, menu, measured)
-    if whole is None:
-        task = measured.yardstick.task
-        whole = yield from fit_whole(measured.model, table, menu.target, task, samples=samples, coded=menu.coded)
-    kept = Kept(tuple(table), tuple(tuple(entries) for entries in table.values()), whole)
-    write_atomically(path, TypeAdapter(Kept).dump_json(kept, indent=1))
-    return table, whole
+    _write(path, Kept(tuple(table), tuple(tuple(entries) for entries in table.values())), Kept)
+    return table
+
+
+def whole_of(
+    tables: Sequence[Table], menu: Menu, measured: Measured, *, samples: int
+) -> Generator[Progress, None, Whole]:
+    """The one correction of all tables of a model: from the cache, or fitted now and put there.
+
+    Raises: CorruptFileError for a cache that cannot be read.
+    """
+    path = _path("whole", menu, measured, [list(table) for table in tables], samples)
+    if path.is_file():
+        return _read(path, Whole, "a correction of times")
+    task = measured.yardstick.task
+    whole = yield from fit_whole(measured.model, tables, menu.target, task, samples=samples, coded=menu.coded)
+    _write(path, whole, Whole)
+    return whole
 
 
 def measured_of(model: nn.Module, units: Sequence[Unit], menu: Menu, yardstick: Yardstick) -> Measured:
@@ -64,13 +73,21 @@ def measured_of(model: nn.Module, units: Sequence[Unit], menu: Menu, yardstick: 
     return Measured(model, units, yardstick, coded=menu.coded, batch_size=batch_size, digest=digest, path=path)
 
 
+def _path(kind: str, menu: Menu, measured: Measured, *parts: object) -> Path:
+    machine = table_path(menu.target)
+    return machine.with_name(f"{kind}-{machine.stem}-{_key(FORMAT, measured.digest, menu, *parts)}.json")
+
+
 def _key(form: int, *parts: object) -> str:
     return hashlib.sha256(f"{form} {parts}".encode()).hexdigest()[:16]
 
 
-def _read(path: Path) -> tuple[Table, Whole]:
+def _write(path: Path, found: Found, kind: type[Found]) -> None:
+    write_atomically(path, TypeAdapter(kind).dump_json(found, indent=1))
+
+
+def _read(path: Path, kind: type[Found], what: str) -> Found:
     try:
-        kept = TypeAdapter(Kept).validate_json(path.read_bytes())
+        return TypeAdapter(kind).validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise CorruptFileError(f"{path}: cannot be read as an option table. Remove it to build it anew.") from error
-    return {unit: list(entries) for unit, entries in zip(kept.units, kept.entries, strict=True)}, kept.whole
+        raise CorruptFileError(f"{path}: cannot be read as {what}. Remove it to build it anew.") from error

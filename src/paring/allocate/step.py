@@ -16,7 +16,7 @@ from paring.allocate.losses import Yardstick, yardstick
 from paring.allocate.made import folded
 from paring.allocate.option import DENSE, Precision, Unit, precision_passes, structure_passes
 from paring.allocate.plan import Limits, Plan, fastest_within, foretold, improved, least_of, plan_of, searched
-from paring.allocate.scene import measured_of, scene_of
+from paring.allocate.scene import measured_of, table_of, whole_of
 from paring.allocate.table import Menu, Table
 from paring.allocate.units import WIDTHS, Width, units_of
 from paring.allocate.whole import Whole
@@ -194,18 +194,15 @@ class Allocate(Pass):
         self, base: nn.Module, task: Task, rulers: Rulers
     ) -> Generator[Progress, None, list[tuple[Table, Whole]]]:
         """Tables for units that differ, with one correction of their times."""
-        found: list[tuple[Table, Whole]] = []
+        tables: dict[tuple[Unit, ...], Table] = {}
         alone, _ = self.units(base, task, width="kept")
-        measured, whole = measured_of(base, alone, self.menu(), rulers.options), None
-        tabled: set[tuple[Unit, ...]] = set()
+        measured = measured_of(base, alone, self.menu(), rulers.options)
         for width in WIDTHS if self.widths else WIDTHS[-1:]:
             units = alone if width == "kept" else self.units(base, task, width=width)[0]
-            if tuple(units) in tabled:
-                continue
-            tabled.add(tuple(units))
-            table, whole = yield from scene_of(units, self.menu(), measured, samples=self.samples, whole=whole)
-            found.append((table, whole))
-        return found
+            if tuple(units) not in tables:
+                tables[tuple(units)] = yield from table_of(units, self.menu(), measured)
+        whole = yield from whole_of(list(tables.values()), self.menu(), measured, samples=self.samples)
+        return [(table, whole) for table in tables.values()]
 
     def _limits(self, scenes: list[tuple[Table, Whole]], first: Whole | None, share: float) -> list[Limits]:
         """Of each scene; `max_loss` gives all the least time that one of them reaches. Raises BudgetError."""
