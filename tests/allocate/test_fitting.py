@@ -9,7 +9,7 @@ import pytest
 from paring.allocate.contest import families
 from paring.allocate.fitting import Timed, mixes_of, node_bytes_of, plans_of
 from paring.allocate.made import folded
-from paring.allocate.option import Option
+from paring.allocate.option import Option, Unit
 from paring.allocate.plan import least_of
 from paring.allocate.step import Allocate
 from paring.allocate.table import Entry
@@ -75,7 +75,8 @@ def test_whole_models_are_timed_once_each(tmp_path: Path) -> None:
     units, _ = step.units(folded(task.model, task.example_inputs), task, width="kept")
     entry = Entry(Option(), 0.0, 0.0, {}, 1)
     timed = Timed(task.model, Target(), task, tmp_path)
-    drain(timed.add([dict.fromkeys(units, entry)] * 2, 3))
+    together = Unit("all", tuple(layer for unit in units for layer in unit.layers))  # the same model
+    drain(timed.add([dict.fromkeys(units, entry), dict.fromkeys(units, entry), {together: entry}], 3))
     assert len(timed.mixes) == 1 and timed.fit(2).dense_ms > 0 and timed.fit(2, 7.0).overhead_bytes == 7.0
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from paring.allocate.losses import Yardstick
-from paring.allocate.option import DENSE, Option
+from paring.allocate.option import DENSE, Option, by_layer
 from paring.allocate.plan import Limits, Plan
 from paring.allocate.table import Table
 from paring.allocate.whole import Whole, joint
@@ -25,14 +25,6 @@ class Found:
     table: Table
     whole: Whole
     limits: Limits
-
-    def by_layer(self) -> frozenset[tuple[str, Option, bool]]:
-        """The choice, whichever layers were chosen for together, and whether it cuts what the layer produces."""
-        return frozenset(
-            (layer, option, option.structure == "width" and layer in unit.producers)
-            for unit, option in self.plan.choice.items()
-            for layer in unit.layers
-        )
 
 
 def families(table: Table) -> Iterator[Table]:
@@ -56,7 +48,7 @@ def best_of(
     """
     different: dict[frozenset[tuple[str, Option, bool]], Found] = {}
     for one in found:
-        different.setdefault(one.by_layer(), one)
+        different.setdefault(by_layer(one.plan.choice), one)
     ranked = sorted(different.values(), key=lambda one: one.plan.loss)
     near = [one for one in ranked if one.plan.loss <= NEAR * ranked[0].plan.loss][:MOST]
     if len(near) == 1:

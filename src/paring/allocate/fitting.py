@@ -13,7 +13,7 @@ from torch import nn
 from paring.allocate.contest import families
 from paring.allocate.costs import sized_inputs, stored_bytes
 from paring.allocate.made import made, shaped
-from paring.allocate.option import DENSE, Option, Unit, precision_passes
+from paring.allocate.option import DENSE, Option, Unit, by_layer, precision_passes
 from paring.allocate.plan import Limits, least_of, plan_of
 from paring.allocate.table import KINDS, Entry, Table
 from paring.allocate.whole import Whole, features
@@ -77,7 +77,7 @@ class Timed:
         """Exports those that are not here yet, to `most` altogether."""
         for mix in mixes:
             choice = _choice(mix)
-            if len(self.mixes) == most or choice in map(_choice, self.mixes):
+            if len(self.mixes) == most or by_layer(choice) in (by_layer(_choice(one)) for one in self.mixes):
                 continue
             yield Progress(len(self.mixes), most, "exporting whole models to time")
             path = self.folder / f"{len(self.mixes)}.onnx"

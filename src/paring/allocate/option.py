@@ -99,6 +99,15 @@ def precision_passes(choice: Choice) -> list[Pass]:
     return steps
 
 
+def by_layer(choice: Choice) -> frozenset[tuple[str, Option, bool]]:
+    """The choice, whichever layers were chosen for together, and whether it cuts what the layer produces."""
+    return frozenset(
+        (layer, option, option.structure == "width" and layer in unit.producers)
+        for unit, option in choice.items()
+        for layer in unit.layers
+    )
+
+
 def within(layer: str) -> tuple[str, str]:
     """Patterns for a layer and whatever came to stand in its place (the factors of a low rank)."""
     return layer, f"{layer}.*"
