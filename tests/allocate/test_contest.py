@@ -140,14 +140,14 @@ def test_plans_are_tried_as_they_are_and_each_familys_improved_too(monkeypatch: 
         return found[0]
         yield
 
-    def scenes(*_: object) -> Generator[Progress, None, list[tuple[Table, Whole]]]:
-        return [(table, whole)]
+    def scene(*_: object) -> Generator[Progress, None, tuple[list[Table], Whole]]:
+        return [table], whole
         yield
 
     table, whole = moved(seed=4)
     limits = Limits(num_bytes=2800)
     monkeypatch.setattr(paring.allocate.step, "best_of", noted)
-    monkeypatch.setattr(Allocate, "_scenes", scenes)
+    monkeypatch.setattr(Allocate, "_scene", scene)
     drain(Allocate(max_bytes=2800)._best(None, None, None, None, 1.0))  # type: ignore[arg-type]
     assert tried[0].plan.loss == min(one.plan.loss for one in tried)
     bits = next(families(table))

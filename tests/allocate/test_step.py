@@ -225,12 +225,12 @@ def test_it_tells_its_plan_and_builds_its_table_once(monkeypatch: pytest.MonkeyP
 def test_one_correction_is_kept_for_all_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     task, step = image_task(), Allocate(shrink=1.5, **SMALL)
     base, rulers = folded(task.model, task.example_inputs), Rulers(task, task.model, step.num_examples)
-    scenes = drain(step._scenes(base, task, rulers))
-    assert len(scenes) > 1 and len({id(whole) for _, whole in scenes}) == 1
+    scene = drain(step._scene(base, task, rulers))
+    assert len(scene[0]) > 1
     monkeypatch.setattr(paring.allocate.scene, "fit_whole", lambda *args, **kwargs: pytest.fail("fitted again"))
     for path in table_path(step.target).parent.glob("options-*.json"):
         path.unlink()
-    assert drain(step._scenes(base, task, rulers)) == scenes
+    assert drain(step._scene(base, task, rulers)) == scene
 
 
 def test_another_engine_and_fewer_options_measure_no_loss_again(monkeypatch: pytest.MonkeyPatch) -> None:

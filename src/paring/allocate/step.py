@@ -171,8 +171,9 @@ class Allocate(Pass):
         """
         found, better = list[Found](), list[Found]()
         missed: list[tuple[float, BudgetError]] = []
-        scenes = yield from self._scenes(base, task, rulers)
-        for (table, whole), limits in zip(scenes, self._limits(scenes, first, share), strict=True):
+        tables, whole = yield from self._scene(base, task, rulers)
+        limits = self._limits(tables, whole, first, share)
+        for table in tables:
             plans: list[Plan] = []
             for part in (table, *families(table)):
                 try:
@@ -190,10 +191,10 @@ class Allocate(Pass):
         nearest = min(better, key=lambda one: one.plan.loss)  # one is enough: where steps lead they are much alike
         return (yield from best_of([nearest, *found], base, lambda: rulers.plans))
 
-    def _scenes(
+    def _scene(
         self, base: nn.Module, task: Task, rulers: Rulers
-    ) -> Generator[Progress, None, list[tuple[Table, Whole]]]:
-        """Tables for units that differ, with one correction of their times."""
+    ) -> Generator[Progress, None, tuple[list[Table], Whole]]:
+        """Tables for units that differ, and the one correction of their times."""
         tables: dict[tuple[Unit, ...], Table] = {}
         alone, _ = self.units(base, task, width="kept")
         measured = measured_of(base, alone, self.menu(), rulers.options)
@@ -202,33 +203,34 @@ class Allocate(Pass):
             if tuple(units) not in tables:
                 tables[tuple(units)] = yield from table_of(units, self.menu(), measured)
         whole = yield from whole_of(list(tables.values()), self.menu(), measured, samples=self.samples)
-        return [(table, whole) for table in tables.values()]
+        return list(tables.values()), whole
 
-    def _limits(self, scenes: list[tuple[Table, Whole]], first: Whole | None, share: float) -> list[Limits]:
-        """Of each scene; `max_loss` gives all the least time that one of them reaches. Raises BudgetError."""
+    def _limits(self, tables: list[Table], whole: Whole, first: Whole | None, share: float) -> Limits:
+        """Of all tables; with `max_loss`, the least time that one of them reaches. Raises BudgetError."""
+        limits = self.limits(first or whole, share)
         if self.max_loss is None:
-            return [self.limits(first or whole, share) for _, whole in scenes]
-        starts = list[tuple[Plan, Table, Whole]]()
+            return limits
+        starts = list[tuple[Plan, Table]]()
         missed = list[tuple[float, BudgetError]]()
-        for table, whole in scenes:
+        for table in tables:
             try:
-                starts.append((foretold(table, whole, self.limits(whole)), table, whole))
+                starts.append((foretold(table, whole, limits), table))
             except BudgetError as error:
-                missed.append((least_of(table, whole).over(self.limits(whole)), error))
+                missed.append((least_of(table, whole).over(limits), error))
         if not starts:
             raise min(missed, key=lambda miss: miss[0])[1]
-        least = min(plan.loss for plan, _, _ in starts)
+        least = min(plan.loss for plan, _ in starts)
         if least > self.max_loss:
             raise BudgetError(
                 f"allocate: the least that its options are foretold to lose within the budget is {least:.4g}, and "
                 f"max_loss asks for {self.max_loss:.4g}. Allow more, or give more options."
             )
         ms = min(
-            fastest_within(table, whole, self.max_loss, self.limits(whole), plan)
-            for plan, table, whole in starts
+            fastest_within(table, whole, self.max_loss, limits, plan)
+            for plan, table in starts
             if plan.loss <= self.max_loss
         )
-        return [replace(self.limits(whole), ms=ms) for _, whole in scenes]
+        return replace(limits, ms=ms)
 
     def units(self, base: nn.Module, task: Task, *, width: Width) -> tuple[list[Unit], list[Declined]]:
         """What is chosen for together. Raises NothingToDoError."""
