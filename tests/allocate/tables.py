@@ -27,5 +27,5 @@ def planted(num_units: int = 6, seed: int = 0) -> tuple[dict[Unit, list[Entry]],
             )
             for row, option in enumerate(options)
         ]
-    weights = (0.5, *SPEEDS.values())
+    weights = (0.5, *SPEEDS.values(), 0.0)
     return table, Whole(weights, (0.01, -0.01), 100.0, 0.5 + num_units, 100.0 + 1000 * num_units)

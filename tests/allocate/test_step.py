@@ -69,6 +69,13 @@ def test_what_the_caches_do_not_hold_takes_time() -> None:
         assert whole.ms(entries) == pytest.approx(held + 0.7 * max(0.0, read_mb - 2.0))
 
 
+def test_what_stands_behind_the_layers_takes_time_by_their_outputs() -> None:
+    table, whole = planted()
+    entries = [replace(one[0], outputs=0.5) for one in table.values()]
+    behind = replace(whole, weights=(*whole.weights[:-1], 0.2))
+    assert behind.ms(entries) == pytest.approx(whole.ms(entries) + 6 * 0.5 * 0.2)
+
+
 @pytest.mark.parametrize("knee_mb", [0.0, 2.0, 3.0, 4.0, 100.0])
 def test_a_plan_is_the_best_within_both_times(knee_mb: float) -> None:
     table, whole = beyond_the_caches(knee_mb)

@@ -17,7 +17,7 @@ from paring.allocate.measured import Measured
 from paring.allocate.option import Option, Unit, precision_passes, structure_passes
 from paring.allocate.prior import prior_of
 from paring.allocate.step import Allocate
-from paring.allocate.table import KINDS, Menu, Table, build_table
+from paring.allocate.table import Menu, Table, build_table, features
 from paring.allocate.units import WIDTHS, units_of
 from paring.core.stream import drain
 from paring.core.target import Target
@@ -133,8 +133,15 @@ def test_no_option_of_a_table_is_beaten_by_another() -> None:
         for one in entries:
             for other in entries:
                 cheaper = other.num_bytes <= one.num_bytes and other.read_mb <= one.read_mb
-                cheaper &= all(other.ms.get(kind, 0.0) <= one.ms.get(kind, 0.0) for kind in KINDS)
+                cheaper &= bool((features(other) <= features(one)).all())
                 assert one in (other, entries[0]) or not (cheaper and other.loss <= one.loss)
+
+
+def test_fewer_channels_are_fewer_outputs_and_fewer_bits_are_not() -> None:
+    [entries] = [entries for unit, entries in table_of(image_task()).items() if unit.producers]
+    rows = {str(entry.option): entry.outputs for entry in entries}
+    assert rows["float"] == rows["half"] == rows["int8"]
+    assert 0 < rows["width 0.5, float"] == rows["width 0.5, int8"] < rows["float"]
 
 
 def test_fewer_bits_and_channels_are_fewer_bytes() -> None:

@@ -1,4 +1,4 @@
-"""How many bytes of weights a call reads."""
+"""How many bytes of weights a call reads, and how many numbers it gives."""
 
 from __future__ import annotations
 
@@ -22,3 +22,8 @@ def test_a_convolution_reads_floats_unless_its_inputs_are_integers_too() -> None
 
 def test_a_table_reads_a_few_rows() -> None:
     assert Cost((Gather(1000, 8),), (1, 4)).read_bytes == 0
+
+
+def test_it_gives_what_its_last_operation_gives() -> None:
+    assert Cost(LINEAR, (3, 8)).num_outputs == 3 * 8
+    assert Cost((Conv(2, 4, (3, 3), (2, 2), (1, 1, 1, 1)),), (1, 2, 8, 8), "int8").num_outputs == 4 * 4 * 4

@@ -15,8 +15,8 @@ from paring.allocate.costs import sized_inputs, stored_bytes
 from paring.allocate.made import made, shaped
 from paring.allocate.option import DENSE, Option, Unit, by_layer, precision_passes
 from paring.allocate.plan import Limits, least_of, plan_of
-from paring.allocate.table import KINDS, Entry, Table
-from paring.allocate.whole import Whole, features
+from paring.allocate.table import KINDS, Entry, Table, features
+from paring.allocate.whole import Whole
 from paring.artifacts.onnx import write_onnx
 from paring.container.file import pack
 from paring.core.edit import Progress
@@ -97,7 +97,7 @@ class Timed:
         measured = np.array([taken.quiet_ms(name) for name in self.runners])
         rows = np.array([[1.0, *np.sum([features(entry) for entry in mix.values()], axis=0)] for mix in self.mixes])
         read_mb = np.array([sum(entry.read_mb for entry in mix.values()) for mix in self.mixes]).round(6)  # bytes
-        prior, strength = (np.array([0.0] + [one] * len(KINDS)) for one in (1.0, TRUST))
+        prior, strength = (np.array([0.0, *[one] * len(KINDS), 0.0]) for one in (1.0, TRUST))
         found = fit(rows, measured, prior, strength, read_mb)
         entries = [sum(entry.num_bytes for entry in mix.values()) for mix in self.mixes]
         beside = [size - own for size, own in zip(self.file_bytes, entries, strict=True)]

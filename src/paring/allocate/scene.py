@@ -23,7 +23,7 @@ from paring.core.atomic import write_atomically
 from paring.core.edit import Progress
 from paring.errors import CorruptFileError
 
-FORMAT, FACTS_FORMAT = 20, 10
+FORMAT, FACTS_FORMAT = 21, 10
 Found = TypeVar("Found")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Base64Bytes
 
 from paring.allocate.measured import Measured
@@ -50,7 +51,7 @@ class Menu:
 class Entry:
     """One option of one unit. `ms` by kind of multiplication, before any correction; `num_layers` with each factor of a
     low rank as one; `direction` is that of the answers' move (see `moves`), empty where nothing is said of it;
-    `read_mb` are the megabytes of weights that a call reads."""
+    `read_mb` are the megabytes of weights that a call reads, `outputs` the millions of numbers that it gives."""
 
     option: Option
     loss: float
@@ -59,9 +60,15 @@ class Entry:
     num_layers: int
     direction: Base64Bytes = b""
     read_mb: float = 0.0
+    outputs: float = 0.0
 
 
 Table = dict[Unit, list[Entry]]
+
+
+def features(entry: Entry) -> NDArray[np.float64]:
+    """(KINDS + 1,): what the time of a model is a weighted sum of: by kind, and its outputs."""
+    return np.array([*(entry.ms.get(kind, 0.0) for kind in KINDS), entry.outputs])
 
 
 def build_table(units: Sequence[Unit], menu: Menu, measured: Measured) -> Generator[Progress, None, Table]:
@@ -75,7 +82,7 @@ def build_table(units: Sequence[Unit], menu: Menu, measured: Measured) -> Genera
     for count, unit in enumerate(units):
         yield Progress(count, len(units), f"options of {unit.name}")
         rows = list(_entries(unit, menu, measured))
-        costs = np.array([[one.num_bytes, one.read_mb, *(one.ms.get(kind, 0.0) for kind in KINDS)] for one in rows])
+        costs = np.array([[one.num_bytes, one.read_mb, *features(one)] for one in rows])
         kept = undominated(np.array([entry.loss for entry in rows]), costs)
         # The model as it is stays in the table, even where half precision loses nothing of it.
         table[unit] = [rows[place] for place in dict.fromkeys([0, *kept])]
@@ -89,9 +96,10 @@ def _entries(unit: Unit, menu: Menu, measured: Measured) -> Iterable[Entry]:
         made = measured.option(unit, option)
         if made.loss is not None:
             read_mb = sum(one.read_bytes for one in made.operations) / 1e6
+            outputs = sum(one.num_outputs for one in made.operations) / 1e6
             num_layers = sum(len(one.chain) for one in made.operations)
             ms = _times(made.operations, menu.target)
-            yield Entry(option, made.loss, made.num_bytes, ms, num_layers, made.direction, read_mb)
+            yield Entry(option, made.loss, made.num_bytes, ms, num_layers, made.direction, read_mb, outputs)
 
 
 def _times(operations: Sequence[Cost], target: Target) -> dict[str, float]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from paring.allocate.made import made
 from paring.allocate.option import Option, Unit, precision_passes, structure_passes
-from paring.allocate.table import KINDS, Entry
+from paring.allocate.table import Entry, features
 from paring.core.task import Task
 
 
@@ -21,8 +21,9 @@ class Whole:
 
     Times are those of a quiet machine (`Samples.quiet_ms`); where others use it, medians lie above them.
 
-    Layers are timed one by one with their weights in the caches; a model reads them all in turn, and what goes beyond
-    the caches comes from memory, call by call. `residuals` are relative, of files left out of the fit. `dense_ms` and
+    Layers are timed one by one, without what stands behind them: activations and sums take as long as the layers give
+    numbers. Their weights are in the caches then; a model reads them all in turn, and what goes beyond the caches
+    comes from memory, call by call. `residuals` are relative, of files left out of the fit. `dense_ms` and
     `dense_bytes` are of the exported model as it came, not coded. `node_bytes`: what a layer in each precision takes in
     the file's graph beyond one in floats.
     """
@@ -67,8 +68,3 @@ class Whole:
 def joint(model: nn.Module, task: Task, choice: Mapping[Unit, Option]) -> nn.Module:
     """A copy of `model` with every unit as chosen."""
     return made(model, task, [*structure_passes(choice), *precision_passes(choice)])
-
-
-def features(entry: Entry) -> NDArray[np.float64]:
-    """(KINDS,): its time by kind."""
-    return np.array([entry.ms.get(kind, 0.0) for kind in KINDS])

@@ -100,6 +100,13 @@ def macs(chain: Chain, shape: tuple[int, ...]) -> int:
     return total
 
 
+def num_outputs(chain: Chain, shape: tuple[int, ...]) -> int:
+    """Numbers that one call on an input of this shape gives."""
+    for op in chain:
+        shape = op.output_shape(shape)
+    return prod(shape)
+
+
 def scaled(shape: tuple[int, ...], batch_size: int, example_batch: int) -> tuple[int, ...]:
     """The layer's input shape at another batch size; its first dimension counts examples, or examples times steps."""
     return (max(1, shape[0] * batch_size // example_batch), *shape[1:])

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from paring.clock.chain import Chain, Conv, Gather
+from paring.clock.chain import Chain, Conv, Gather, num_outputs
 from paring.clock.file import chain_file, chain_input
 from paring.clock.table import table_path
 from paring.core.atomic import write_atomically
@@ -46,6 +46,11 @@ class Cost:
             for op in self.chain
             if not isinstance(op, Gather)
         )
+
+    @property
+    def num_outputs(self) -> int:
+        """What a call gives, and what stands behind the layer (activations, sums) works on."""
+        return num_outputs(self.chain, self.shape)
 
 
 def costs_ms(wanted: Iterable[Cost], target: Target) -> dict[Cost, float]:
