@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import paring.allocate.fitting
 from paring.allocate.contest import families
 from paring.allocate.fitting import Timed, mixes_of, node_bytes_of, plans_of
 from paring.allocate.made import folded
@@ -78,6 +80,17 @@ def test_whole_models_are_timed_once_each(tmp_path: Path) -> None:
     together = Unit("all", tuple(layer for unit in units for layer in unit.layers))  # the same model
     drain(timed.add([dict.fromkeys(units, entry), dict.fromkeys(units, entry), {together: entry}], 3))
     assert len(timed.mixes) == 1 and timed.fit(2).dense_ms > 0 and timed.fit(2, 7.0).overhead_bytes == 7.0
+
+
+def test_the_fit_finds_what_stands_behind_the_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, units = tiny_task(), [Unit(f"u{place}", (f"u{place}",)) for place in range(3)]
+    sizes = [(ms, outputs) for ms in (1.0, 2.0, 4.0) for outputs in (0.1, 0.3)]
+    mixes = [dict.fromkeys(units, Entry(Option(), 0.0, 1.0, {"float": ms}, 1, outputs=outs)) for ms, outs in sizes]
+    timed = Timed(task.model, Target(), task, tmp_path, mixes, [9.0] * len(mixes), dict.fromkeys("012345", print))
+    taken = SimpleNamespace(quiet_ms=lambda name: 0.5 + 3 * (sizes[int(name)][0] + 2 * sizes[int(name)][1]))
+    monkeypatch.setattr(paring.allocate.fitting, "interleave", lambda *args, **kwargs: taken)
+    whole = timed.fit(1)
+    assert (whole.weights[0], whole.weights[1], whole.weights[-1]) == pytest.approx((0.5, 1.0, 2.0))
 
 
 def test_what_a_precision_takes_in_the_graph_is_told_by_all_layers_in_it_not_by_some() -> None:

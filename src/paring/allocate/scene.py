@@ -24,7 +24,7 @@ from paring.core.edit import Progress
 from paring.errors import CorruptFileError
 
 FORMAT, FACTS_FORMAT = 21, 10
-Found = TypeVar("Found")
+Stored = TypeVar("Stored")
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ def _key(form: int, *parts: object) -> str:
     return hashlib.sha256(f"{form} {parts}".encode()).hexdigest()[:16]
 
 
-def _write(path: Path, found: Found, kind: type[Found]) -> None:
+def _write(path: Path, found: Stored, kind: type[Stored]) -> None:
     write_atomically(path, TypeAdapter(kind).dump_json(found, indent=1))
 
 
-def _read(path: Path, kind: type[Found], what: str) -> Found:
+def _read(path: Path, kind: type[Stored], what: str) -> Stored:
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
