@@ -10,14 +10,15 @@ import torch
 
 import paring.allocate.contest
 import paring.allocate.step
-from paring.allocate.contest import MOST, NEAR, Found, best_of, families
+from paring.allocate.contenders import MOST, NEAR, Found, contenders
+from paring.allocate.contest import best_of
 from paring.allocate.losses import Yardstick
 from paring.allocate.made import folded
 from paring.allocate.option import DENSE, Option, Unit
 from paring.allocate.plan import Limits, Plan, improved, plan_of
 from paring.allocate.step import MORE, Allocate, Rulers
-from paring.allocate.table import Entry, Table
-from paring.allocate.whole import Whole, joint
+from paring.allocate.table import Entry, families
+from paring.allocate.whole import joint
 from paring.core.edit import Progress
 from paring.core.stream import drain
 from tests.allocate.test_interplay import moved
@@ -131,24 +132,11 @@ def test_what_the_solver_takes_loses_least_of_its_own_plan_and_each_family_alone
     assert all(loss_of(plan) <= loss_of(one) for one in near)
 
 
-def test_plans_are_tried_as_they_are_and_each_familys_improved_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plans_are_tried_as_they_are_and_each_familys_improved_too() -> None:
     """Steps never raise the foretold loss, and would leave no place for the plans that they began at."""
-    tried = list[Found]()
-
-    def noted(found: list[Found], *_: object) -> Generator[Progress, None, Found]:
-        tried.extend(found)
-        return found[0]
-        yield
-
-    def scene(*_: object) -> Generator[Progress, None, tuple[list[Table], Whole]]:
-        return [table], whole
-        yield
-
     table, whole = moved(seed=4)
     limits = Limits(num_bytes=2800)
-    monkeypatch.setattr(paring.allocate.step, "best_of", noted)
-    monkeypatch.setattr(Allocate, "_scene", scene)
-    drain(Allocate(max_bytes=2800)._best(None, None, None, None, 1.0))  # type: ignore[arg-type]
+    tried = contenders([table], whole, limits)
     assert tried[0].plan.loss == min(one.plan.loss for one in tried)
     bits = next(families(table))
     own, of_bits = plan_of(table, whole, limits), plan_of(bits, whole, limits)

@@ -8,13 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 import paring.allocate.fitting
-from paring.allocate.contest import families
 from paring.allocate.fitting import Timed, mixes_of, node_bytes_of, plans_of
 from paring.allocate.made import folded
 from paring.allocate.option import Option, Unit
 from paring.allocate.plan import least_of
 from paring.allocate.step import Allocate
-from paring.allocate.table import Entry
+from paring.allocate.table import Entry, families
 from paring.core.stream import drain
 from paring.core.target import Target
 from tests.allocate.tables import planted

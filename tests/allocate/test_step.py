@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import paring.allocate.contenders
 import paring.allocate.scene
-import paring.allocate.step
 from paring import Recipe, compress, rebuild
 from paring.allocate.facts import Facts, digest_of, read_facts, write_facts
 from paring.allocate.losses import yardstick
@@ -143,7 +143,7 @@ def test_of_plans_that_all_miss_the_nearest_is_named(monkeypatch: pytest.MonkeyP
         least.append(least_of(*args))
         return least[-1]
 
-    monkeypatch.setattr(paring.allocate.step, "least_of", noted)
+    monkeypatch.setattr(paring.allocate.contenders, "least_of", noted)
     with pytest.raises(BudgetError) as missed:
         drain(step.plan(task.model, task))
     assert len(least) > 1 and len({one.num_bytes for one in least}) > 1
@@ -232,12 +232,12 @@ def test_it_tells_its_plan_and_builds_its_table_once(monkeypatch: pytest.MonkeyP
 def test_one_correction_is_kept_for_all_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     task, step = image_task(), Allocate(shrink=1.5, **SMALL)
     base, rulers = folded(task.model, task.example_inputs), Rulers(task, task.model, step.num_examples)
-    scene = drain(step._scene(base, task, rulers))
-    assert len(scene[0]) > 1
+    tables, whole, _ = drain(step._scene(base, task, rulers))
+    assert len(tables) > 1
     monkeypatch.setattr(paring.allocate.scene, "fit_whole", lambda *args, **kwargs: pytest.fail("fitted again"))
     for path in table_path(step.target).parent.glob("options-*.json"):
         path.unlink()
-    assert drain(step._scene(base, task, rulers)) == scene
+    assert drain(step._scene(base, task, rulers))[:2] == (tables, whole)
 
 
 def test_another_engine_and_fewer_options_measure_no_loss_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,22 +10,20 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from torch import nn
 
-from paring.allocate.contest import families
-from paring.allocate.costs import sized_inputs, stored_bytes
+from paring.allocate.costs import stored_bytes
 from paring.allocate.made import made, shaped
 from paring.allocate.option import DENSE, Option, Unit, by_layer, precision_passes
 from paring.allocate.plan import Limits, least_of, plan_of
-from paring.allocate.table import KINDS, Entry, Table, features
+from paring.allocate.stopwatch import runner_of
+from paring.allocate.table import KINDS, Entry, Table, families, features, in_precision
 from paring.allocate.whole import Whole
 from paring.artifacts.onnx import write_onnx
 from paring.container.file import pack
 from paring.core.edit import Progress
 from paring.core.target import Target
 from paring.core.task import Task
-from paring.engines import open_session
 from paring.errors import BudgetError
 from paring.measure.latency import Runner, interleave
-from paring.measure.quality import file_inputs
 from paring.numerics.additive import fit
 
 FIRST_BLOCKS, BLOCKS, BLOCK_MS = 12, 36, 20.0  # many: one quiet stretch is enough
@@ -81,13 +79,8 @@ class Timed:
                 continue
             yield Progress(len(self.mixes), most, "exporting whole models to time")
             path = self.folder / f"{len(self.mixes)}.onnx"
-            write_onnx(shaped(self.model, self.task, choice), self.task, path)
-            session = open_session(path, self.target)
-            inputs = file_inputs(session, sized_inputs(self.task, self.target.batch_size))
-            if self.target.static_shapes:
-                shapes = {name: array.shape for name, array in inputs.items()}
-                session = open_session(path, self.target, static=shapes)
-            self.runners[str(len(self.mixes))] = session.prepare(inputs)
+            runner = runner_of(shaped(self.model, self.task, choice), self.target, self.task, path)
+            self.runners[str(len(self.mixes))] = runner
             self.file_bytes.append(float(path.stat().st_size))
             self.mixes.append(mix)
 
@@ -139,7 +132,7 @@ def mixes_of(table: Table, samples: int, seed: int) -> list[Mix]:
     kinds = sorted({entry.option.precision for entries in table.values() for entry in entries}, reverse=True)
     kinds.sort(key=lambda precision: precision == DENSE.precision)  # last: the plainest mix is in floats already
     uniform = [
-        {unit: _with_precision(entries, precision) for unit, entries in table.items()}
+        {unit: in_precision(entries, precision) for unit, entries in table.items()}
         for precision in kinds
         if precision != DENSE.precision
     ]
@@ -154,10 +147,6 @@ def _drawn(entries: Sequence[Entry], mostly: str | None, rng: np.random.Generato
     own = [entry for entry in entries if entry.option.precision == mostly]
     among = own if own and rng.random() < MOSTLY else entries
     return among[int(rng.integers(len(among)))]
-
-
-def _with_precision(entries: Sequence[Entry], precision: str) -> Entry:
-    return next((one for one in entries if one.option == Option(precision=precision)), entries[0])  # type: ignore[arg-type]
 
 
 def _choice(mix: Mix) -> dict[Unit, Option]:

@@ -43,9 +43,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Plan:
-    """One option a unit. `loss` of all together, `ms` and `num_bytes` are foretold; `summed` is what the options lose
-    each alone. No choice within the budget has a sum below `bound`, and `gap` is how far `summed` lies above it, as a
-    part of `summed`: proved for the options that it was chosen from (one family's, where it is a family's plan).
+    """One option a unit. `loss` of all together, `ms` (unless it was taken) and `num_bytes` are foretold; `summed` is
+    what the options lose each alone. No choice within the budget has a sum below `bound`, and `gap` is how far `summed`
+    lies above it, as a part of `summed`: proved for the options that it was chosen from (one family's, where it is a
+    family's plan).
 
     `loss_per_ms` and `loss_per_kb` are by how much one more unit of that budget would lower the loss, at the margin.
     `residual` is the root mean square relative error of foretold times on files left out of the fit.

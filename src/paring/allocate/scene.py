@@ -16,6 +16,7 @@ from paring.allocate.fitting import fit_whole
 from paring.allocate.losses import Yardstick
 from paring.allocate.measured import Measured
 from paring.allocate.option import Unit
+from paring.allocate.stopwatch import Stopwatch
 from paring.allocate.table import Entry, Menu, Table, build_table
 from paring.allocate.whole import Whole
 from paring.clock.table import table_path
@@ -64,6 +65,16 @@ def whole_of(
     whole = yield from fit_whole(measured.model, tables, menu.target, task, samples=samples, coded=menu.coded)
     _write(path, whole, Whole)
     return whole
+
+
+def stopwatch_of(menu: Menu, measured: Measured, dense_ms: float) -> Stopwatch:
+    """What times plans of the model that is `measured`, and those that were timed already.
+
+    Raises: CorruptFileError for a cache that cannot be read.
+    """
+    machine = table_path(menu.target)
+    path = machine.with_name(f"plans-{machine.stem}-{_key(FORMAT, measured.digest, menu.target)}.json")
+    return Stopwatch(measured.model, menu.target, measured.yardstick.task, dense_ms, path)
 
 
 def measured_of(model: nn.Module, units: Sequence[Unit], menu: Menu, yardstick: Yardstick) -> Measured:

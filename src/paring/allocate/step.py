@@ -11,12 +11,14 @@ from typing import ClassVar, final, get_args
 import numpy as np
 from torch import nn
 
-from paring.allocate.contest import Found, best_of, families
+from paring.allocate.contenders import Found, contenders, contenders_in_time
+from paring.allocate.contest import best_of
 from paring.allocate.losses import Yardstick, yardstick
 from paring.allocate.made import folded
 from paring.allocate.option import DENSE, Precision, Unit, precision_passes, structure_passes
-from paring.allocate.plan import Limits, Plan, fastest_within, foretold, improved, least_of, plan_of, searched
-from paring.allocate.scene import measured_of, table_of, whole_of
+from paring.allocate.plan import Limits, Plan, fastest_within, foretold, least_of, searched
+from paring.allocate.scene import measured_of, stopwatch_of, table_of, whole_of
+from paring.allocate.stopwatch import Stopwatch
 from paring.allocate.table import Menu, Table
 from paring.allocate.units import WIDTHS, Width, units_of
 from paring.allocate.whole import Whole
@@ -64,7 +66,8 @@ class Allocate(Pass):
     of summed losses is solved exactly; its bound and prices are told as it goes. What options add to one another's
     losses, known from how each moves the answers, improves on it by steps of two layers at a time. Of the few best
     plans, among them those of one family alone, the real joint loss decides, on 16 times `num_examples`, of training
-    data where there is too little other.
+    data where there is too little other. Where a time is asked for, the best plan is timed and the sums corrected by
+    it till the two agree, and no plan is taken whose own time is beyond the budget while another's is not.
     `speedup` and `shrink` ask for so many times less than the model's own file, `max_latency_ms` and `max_bytes` for
     absolute figures; `max_loss` asks for the fastest plan that is foretold to lose no more. In `steps`, structure is
     cut part of the way and the tables are built anew; `swaps` neighbours of the solution are tried on the real joint
@@ -163,38 +166,21 @@ class Allocate(Pass):
     def _best(
         self, base: nn.Module, task: Task, rulers: Rulers, first: Whole | None, share: float
     ) -> Generator[Progress, None, Found]:
-        """The best of three plans (see `units_of`), channel groups cut apart, all that touch cut alike, or none cut,
-        of those of one family alone and what improves on them within it, and the best of what improves on any.
-
-        The fewer layers are chosen for together, the freer are their bits. Raises BudgetError if no plan
-        fits, that of the plan which comes nearest.
-        """
-        found, better = list[Found](), list[Found]()
-        missed: list[tuple[float, BudgetError]] = []
-        tables, whole = yield from self._scene(base, task, rulers)
+        """The contender that loses least. Raises BudgetError if none fits."""
+        tables, whole, stopwatch = yield from self._scene(base, task, rulers)
         limits = self._limits(tables, whole, first, share)
-        for table in tables:
-            plans: list[Plan] = []
-            for part in (table, *families(table)):
-                try:
-                    plans.append(plan_of(part, whole, limits))
-                except BudgetError as error:
-                    missed.append((least_of(part, whole).over(limits), error))
-                    continue
-                if part is not table:
-                    found.append(Found(improved(plans[-1:], part, whole, limits), table, whole, limits))
-            found += [Found(plan, table, whole, limits) for plan in plans]
-            better += [Found(improved(plans, table, whole, limits), table, whole, limits)] if plans else []
-        if not better:
-            raise min(missed, key=lambda miss: miss[0])[1]
-        found = [one for one in found if self.max_loss is None or one.plan.loss <= self.max_loss]
-        nearest = min(better, key=lambda one: one.plan.loss)  # one is enough: where steps lead they are much alike
-        return (yield from best_of([nearest, *found], base, lambda: rulers.plans))
+        if np.isfinite(limits.ms) and self.max_loss is None:
+            with stopwatch:
+                found = yield from contenders_in_time(tables, whole, limits, stopwatch)
+                return (yield from best_of(found, base, lambda: rulers.plans, stopwatch))
+        best, *others = contenders(tables, whole, limits)
+        found = [best, *(one for one in others if self.max_loss is None or one.plan.loss <= self.max_loss)]
+        return (yield from best_of(found, base, lambda: rulers.plans))
 
     def _scene(
         self, base: nn.Module, task: Task, rulers: Rulers
-    ) -> Generator[Progress, None, tuple[list[Table], Whole]]:
-        """Tables for units that differ, and the one correction of their times."""
+    ) -> Generator[Progress, None, tuple[list[Table], Whole, Stopwatch]]:
+        """Tables for units that differ, the one correction of their times, and what times plans."""
         tables: dict[tuple[Unit, ...], Table] = {}
         alone, _ = self.units(base, task, width="kept")
         measured = measured_of(base, alone, self.menu(), rulers.options)
@@ -203,7 +189,7 @@ class Allocate(Pass):
             if tuple(units) not in tables:
                 tables[tuple(units)] = yield from table_of(units, self.menu(), measured)
         whole = yield from whole_of(list(tables.values()), self.menu(), measured, samples=self.samples)
-        return list(tables.values()), whole
+        return list(tables.values()), whole, stopwatch_of(self.menu(), measured, whole.dense_ms)
 
     def _limits(self, tables: list[Table], whole: Whole, first: Whole | None, share: float) -> Limits:
         """Of all tables; with `max_loss`, the least time that one of them reaches. Raises BudgetError."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Base64Bytes
 
 from paring.allocate.measured import Measured
-from paring.allocate.option import PRECISIONS, Option, Precision, Unit
+from paring.allocate.option import DENSE, PRECISIONS, Option, Precision, Unit
 from paring.clock.costs import Cost, Kind, costs_ms
 from paring.core.edit import Progress
 from paring.core.target import Target
@@ -69,6 +69,23 @@ Table = dict[Unit, list[Entry]]
 def features(entry: Entry) -> NDArray[np.float64]:
     """(KINDS + 1,): what the time of a model is a weighted sum of: by kind, and its outputs."""
     return np.array([*(entry.ms.get(kind, 0.0) for kind in KINDS), entry.outputs])
+
+
+def families(table: Table) -> Iterator[Table]:
+    """The table with one family of its options at a time: bits alone, and every structure alone in floats.
+
+    They are within the table itself, but losses of options are added as if none knew of the others, and what a single
+    family loses is often foretold better than what a mix loses.
+    """
+    structures = {entry.option.structure for entries in table.values() for entry in entries} - {DENSE.structure}
+    yield _only(table, lambda option: option.structure == DENSE.structure)
+    for structure in sorted(structures):
+        yield _only(table, lambda option, own=structure: option in (DENSE, Option(own, option.amount)))  # type: ignore[misc]
+
+
+def in_precision(entries: Sequence[Entry], precision: Precision) -> Entry:
+    """A unit's entry in this precision and no other structure; as it is, where there is none."""
+    return next((one for one in entries if one.option == Option(precision=precision)), entries[0])
 
 
 def build_table(units: Sequence[Unit], menu: Menu, measured: Measured) -> Generator[Progress, None, Table]:
@@ -131,3 +148,7 @@ def _worth_measuring(unit: Unit, menu: Menu, measured: Measured) -> list[tuple[O
 
     pairs = [(structure, precision) for structure in cuts for precision in menu.precisions_of()]
     return [pair for pair in pairs if not hopeless(*pair)]
+
+
+def _only(table: Table, keeps: Callable[[Option], bool]) -> Table:
+    return {unit: [entry for entry in entries if keeps(entry.option)] for unit, entries in table.items()}

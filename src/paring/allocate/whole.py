@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,11 @@ class Whole:
     def residual(self) -> float:
         """Root mean square of the relative errors."""
         return float(np.sqrt(np.square(self.residuals).mean())) if self.residuals else 0.0
+
+    def scaled(self, factor: float) -> Whole:
+        """All its times so many times as long, but the model's own, which was taken."""
+        weights = tuple(factor * weight for weight in self.weights)
+        return replace(self, weights=weights, ms_per_mb=factor * self.ms_per_mb)
 
     def parts(self, entry: Entry) -> NDArray[np.float64]:
         """(3,): what this entry adds to the time of a model that the caches hold, to that of one that they do not, and

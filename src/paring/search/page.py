@@ -47,7 +47,11 @@ def write_page(folder: Path, run: Run, trials: Sequence[Trial], front: Sequence[
             "per kB",
         )
         lines += _table(heads, [_compared(one) for one in planned])
-        lines += ["", "Loss and prices are those of the allocation before any recovery; prices are loss per unit."]
+        lines += [
+            "",
+            "Loss and prices are those of the allocation before any recovery; prices are loss per unit. "
+            "Where a time was asked for, `ms foretold` was taken of the plan's shapes while it was chosen.",
+        ]
     lines += ["", "## Every trial", ""]
     rows = [(str(one.number), one.name, one.outcome, f"{one.seconds:.1f}", one.message) for one in trials]
     lines += _table(("no", "candidate", "outcome", "s", "why"), rows)

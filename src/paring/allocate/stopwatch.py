@@ -1,0 +1,84 @@
+"""Whole plans exported, and timed against the model as it came."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+from tempfile import mkdtemp
+
+from pydantic import TypeAdapter, ValidationError
+from torch import nn
+
+from paring.allocate.costs import sized_inputs
+from paring.allocate.made import shaped
+from paring.allocate.option import Choice, by_layer
+from paring.artifacts.onnx import write_onnx
+from paring.core.atomic import write_atomically
+from paring.core.edit import Progress
+from paring.core.target import Target
+from paring.core.task import Task
+from paring.engines import open_session
+from paring.errors import CorruptFileError
+from paring.measure.latency import Runner, compare, interleave
+from paring.measure.quality import file_inputs
+
+BLOCKS, BLOCK_MS = 36, 20.0
+DENSE, PLAN = "dense", "plan"
+_Times = TypeAdapter(dict[str, float])
+
+
+class Stopwatch:
+    """Milliseconds of a plan: `dense_ms`, times the plan's part of the model's own time in the same blocks.
+
+    What was timed once is kept in `path`. A context: files are written while it is open.
+    Raises: CorruptFileError for a file there that cannot be read.
+    """
+
+    def __init__(self, model: nn.Module, target: Target, task: Task, dense_ms: float, path: Path) -> None:
+        self.model, self.target, self.task, self.dense_ms, self.path = model, target, task, dense_ms, path
+        self._shares = _read(path)
+        self._dense: Runner | None = None
+        self._folder = Path()
+
+    def __enter__(self) -> Stopwatch:
+        self._folder = Path(mkdtemp())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._dense = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def ms(self, choice: Choice) -> Generator[Progress, None, float]:
+        """Raises ExportError, EngineError if the plan's file cannot be written or run."""
+        key = hashlib.sha256(str(sorted(by_layer(choice))).encode()).hexdigest()[:16]
+        if key not in self._shares:
+            yield Progress(0, 1, "timing a whole plan")
+            if self._dense is None:
+                self._dense = runner_of(self.model, self.target, self.task, self._folder / "dense.onnx")
+            plan = shaped(self.model, self.task, choice)
+            runners = {DENSE: self._dense, PLAN: runner_of(plan, self.target, self.task, self._folder / f"{key}.onnx")}
+            taken = interleave(runners, blocks=BLOCKS, min_block_ms=BLOCK_MS, threads=self.target.threads)
+            self._shares[key] = 1 / compare(taken, DENSE, PLAN).ratio
+            write_atomically(self.path, _Times.dump_json(_read(self.path) | self._shares, indent=1))
+        return self.dense_ms * self._shares[key]
+
+
+def runner_of(model: nn.Module, target: Target, task: Task, path: Path) -> Runner:
+    """A call of `model` on `target`, written to `path`. Raises ExportError, EngineError."""
+    write_onnx(model, task, path)
+    session = open_session(path, target)
+    inputs = file_inputs(session, sized_inputs(task, target.batch_size))
+    if target.static_shapes:
+        session = open_session(path, target, static={name: array.shape for name, array in inputs.items()})
+    return session.prepare(inputs)
+
+
+def _read(path: Path) -> dict[str, float]:
+    if not path.is_file():
+        return {}
+    try:
+        return _Times.validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise CorruptFileError(f"{path}: cannot be read as times of plans. Remove it to time them anew.") from error
