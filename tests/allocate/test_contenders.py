@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,11 +18,11 @@ from paring.allocate.contenders import CLOSE, Found, contenders, contenders_in_t
 from paring.allocate.contest import best_of
 from paring.allocate.interplay import Interplay
 from paring.allocate.option import DENSE, Choice, Option, Unit
-from paring.allocate.plan import Limits, plan_of
+from paring.allocate.plan import Limits, least_of, plan_of
 from paring.allocate.scene import stopwatch_of
 from paring.allocate.step import Allocate, Rulers
 from paring.allocate.stopwatch import PLAN, Stopwatch
-from paring.allocate.table import Entry, Table
+from paring.allocate.table import Entry, Table, families
 from paring.allocate.whole import Whole
 from paring.core.edit import Progress
 from paring.core.stream import drain
@@ -116,12 +117,17 @@ def test_where_no_plan_is_within_the_time_the_fastest_is_taken(monkeypatch: pyte
     assert one.plan.ms == min(told.time_of(found.plan.choice) for found in in_time(table, whole, limits, told))
 
 
-def test_what_is_foretold_out_of_reach_is_refused() -> None:
+def test_what_is_foretold_out_of_reach_is_refused_but_where_a_precision_everywhere_reaches_it() -> None:
     table, whole = planted(4)
-    told = Told(lambda choice: 0.0)
+    bits = next(families(table))
     with pytest.raises(BudgetError, match="the least that its options reach"):
-        in_time(table, whole, Limits(ms=0.01 * whole.dense_ms), told)
-    assert not told.asked
+        in_time(bits, whole, Limits(ms=0.01 * whole.dense_ms), Told(lambda choice: 0.0))  # FAR beyond: not even timed
+    limits = Limits(ms=0.9 * least_of(bits, whole).ms)
+    for ms, reached in ((limits.ms, 1), (1.1 * limits.ms, 0)):
+        told = Told(lambda choice, ms=ms: ms)  # type: ignore[misc]
+        with nullcontext() if reached else pytest.raises(BudgetError, match="the least that its options reach"):
+            assert len(in_time(bits, whole, limits, told)) == reached
+        assert len(told.asked) == 1
 
 
 def test_embeddings_may_stay_as_they_are_where_all_layers_are_rounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,16 +64,15 @@ def contenders_in_time(
     corrects all, till the two agree.
 
     Each precision everywhere is a plan too, if it is within the time: where times are foretold badly it is one that is
-    known. Raises: BudgetError if no plan is foretold to fit.
+    known. Raises: BudgetError if no plan is foretold to fit, and none of these does.
     """
     found, met = list[Found](), list[Found]()
-    corrected = whole
+    corrected, missed = whole, BudgetError()
     for _ in range(TURNS):
         try:
             found = contenders(tables, corrected, limits)
-        except BudgetError:
-            if not found:
-                raise
+        except BudgetError as error:
+            missed = error
             break
         best = found[0].plan
         ms = yield from stopwatch.ms(best.choice)
@@ -84,6 +83,8 @@ def contenders_in_time(
     for one in different(_everywhere(tables[0], whole, limits)):
         if is_within((yield from stopwatch.ms(one.plan.choice)), limits):
             met.append(one)
+    if not found and not met:
+        raise missed
     return [*found, *met]
 
 
