@@ -76,6 +76,13 @@ def test_what_stands_behind_the_layers_takes_time_by_their_outputs() -> None:
     assert behind.ms(entries) == pytest.approx(whole.ms(entries) + 6 * 0.5 * 0.2)
 
 
+@pytest.mark.parametrize("knee_mb", [0.0, 100.0])
+def test_all_times_are_scaled_but_the_models_own(knee_mb: float) -> None:
+    table, whole = beyond_the_caches(knee_mb)
+    entries, scaled = [own[0] for own in table.values()], whole.scaled(1.5)
+    assert scaled.ms(entries) == pytest.approx(1.5 * whole.ms(entries)) and scaled.dense_ms == whole.dense_ms
+
+
 @pytest.mark.parametrize("knee_mb", [0.0, 2.0, 3.0, 4.0, 100.0])
 def test_a_plan_is_the_best_within_both_times(knee_mb: float) -> None:
     table, whole = beyond_the_caches(knee_mb)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from paring.allocate.option import Option, by_layer
-from paring.allocate.plan import Limits, Plan, improved, least_of, plan_of
+from paring.allocate.plan import NEAREST, Limits, Plan, improved, least_of, plan_of
 from paring.allocate.stopwatch import Stopwatch
 from paring.allocate.table import Table, families, in_precision
 from paring.allocate.whole import Whole
@@ -28,6 +28,7 @@ class Found:
     table: Table
     whole: Whole
     limits: Limits
+    stopwatch: Stopwatch | None = None  # what its time was taken with
 
 
 def contenders(tables: Sequence[Table], whole: Whole, limits: Limits) -> list[Found]:
@@ -60,14 +61,16 @@ def contenders(tables: Sequence[Table], whole: Whole, limits: Limits) -> list[Fo
 def contenders_in_time(
     tables: Sequence[Table], whole: Whole, limits: Limits, stopwatch: Stopwatch
 ) -> Generator[Progress, None, list[Found]]:
-    """Contenders by times that were corrected: the best plan is timed, and what it takes beside what it was foretold
-    corrects all, till the two agree.
+    """Contenders whose own time is within `limits.ms`, the least foretold loss first.
 
-    Each precision everywhere is a plan too, if it is within the time: where times are foretold badly it is one that is
-    known. Raises: BudgetError if no plan is foretold to fit, and none of these does.
+    The best plan is timed, and what it takes beside what it was foretold corrects all times, till the two agree. Plans
+    are timed one by one then, till one loses not `near` what the first within does. The fastest plans are among them,
+    and each precision everywhere: where times are foretold badly they are some that are known.
+    Raises: BudgetError if no plan is within.
     """
-    found, met = list[Found](), list[Found]()
-    corrected, missed = whole, BudgetError()
+    found, corrected = list[Found](), whole
+    missed: BudgetError | None = None
+    known = [*_everywhere(tables[0], whole, limits), *_fastest(tables, whole, limits)]
     for _ in range(TURNS):
         try:
             found = contenders(tables, corrected, limits)
@@ -75,21 +78,32 @@ def contenders_in_time(
             missed = error
             break
         best = found[0].plan
-        ms = yield from stopwatch.ms(best.choice)
-        met += found[:1] if is_within(ms, limits) else []
-        if abs(ms / best.ms - 1) <= CLOSE:
+        ratio = (yield from stopwatch.ms(best.choice)) / best.ms
+        known.append(found[0])
+        if abs(ratio - 1) <= CLOSE:
             break
-        corrected = corrected.scaled(ms / best.ms)
-    for one in different(_everywhere(tables[0], whole, limits)):
-        if is_within((yield from stopwatch.ms(one.plan.choice)), limits):
-            met.append(one)
-    if not found and not met:
+        corrected = corrected.scaled(ratio)
+    timed, inside = list[Found](), list[Found]()
+    ranked = different([*found, *_fastest(tables, corrected, limits), *known])
+    for one in ranked:
+        if len(inside) == MOST or (inside and one.plan.loss > NEAR * inside[0].plan.loss):
+            break
+        timed.append((yield from _timed(one, stopwatch)))
+        inside += timed[-1:] if is_within(timed[-1].plan.ms, limits) else []
+        yield Progress(len(timed), len(ranked), f"plans timed: {timed[-1].plan.ms:.4g} ms, {limits.ms:.4g} asked for")
+    if inside:
+        return inside
+    if not timed:
+        assert missed is not None
         raise missed
-    return [*found, *met]
+    raise BudgetError(
+        f"allocate: the fastest of its plans takes {min(one.plan.ms for one in timed):.4g} ms, and the budget asks for "
+        f"{limits.ms:.4g}. Allow more, or give more options."
+    )
 
 
 def is_within(ms: float, limits: Limits) -> bool:
-    """Whether a time that was taken meets them."""
+    """Whether a time that was taken meets them: it may be CLOSE above."""
     return ms <= (1 + CLOSE) * limits.ms
 
 
@@ -106,10 +120,16 @@ def near(ranked: Sequence[Found]) -> list[Found]:
     return [one for one in ranked if one.plan.loss <= NEAR * ranked[0].plan.loss][:MOST]
 
 
+def _timed(one: Found, stopwatch: Stopwatch) -> Generator[Progress, None, Found]:
+    """With its own time, and times corrected so that it is the foretold one."""
+    ms = yield from stopwatch.ms(one.plan.choice)
+    whole = one.whole.scaled(ms / one.plan.ms)
+    return replace(one, plan=replace(one.plan, ms=ms), whole=whole, stopwatch=stopwatch)
+
+
 def _everywhere(table: Table, whole: Whole, limits: Limits) -> list[Found]:
     """Plans of each precision in all layers that have it, embeddings as they are or alike, foretold to be not FAR from
     the limits."""
-    around = replace(limits, ms=FAR * limits.ms)
     plans = list[Found]()
     for precision in sorted({entry.option.precision for entries in table.values() for entry in entries}):
         for of_tables in ("float", precision):
@@ -118,5 +138,22 @@ def _everywhere(table: Table, whole: Whole, limits: Limits) -> list[Found]:
                 for unit, entries in table.items()
             }
             with suppress(BudgetError):
-                plans.append(Found(plan_of(part, whole, around), table, whole, limits))
+                plan = plan_of(part, whole, replace(limits, ms=FAR * limits.ms))
+                plans.append(Found(_unproved(plan), table, whole, limits))
     return plans
+
+
+def _fastest(tables: Sequence[Table], whole: Whole, limits: Limits) -> list[Found]:
+    """Of each table the plan of near the least time, if that is foretold not FAR from the limits."""
+    plans = list[Found]()
+    for table in tables:
+        ms = NEAREST * least_of(table, whole).ms
+        if ms <= FAR * limits.ms:
+            with suppress(BudgetError):
+                plans.append(Found(_unproved(plan_of(table, whole, replace(limits, ms=ms))), table, whole, limits))
+    return plans
+
+
+def _unproved(plan: Plan) -> Plan:
+    """Of other limits, whose bound and prices say nothing of these."""
+    return replace(plan, bound=0.0, gap=float(plan.summed > 0), loss_per_ms=0.0, loss_per_kb=0.0)

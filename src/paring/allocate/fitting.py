@@ -13,8 +13,8 @@ from torch import nn
 from paring.allocate.costs import stored_bytes
 from paring.allocate.made import made, shaped
 from paring.allocate.option import DENSE, Option, Unit, by_layer, precision_passes
-from paring.allocate.plan import Limits, least_of, plan_of
-from paring.allocate.stopwatch import runner_of
+from paring.allocate.plan import NEAREST, Limits, least_of, plan_of
+from paring.allocate.stopwatch import BLOCK_MS, BLOCKS, runner_of
 from paring.allocate.table import KINDS, Entry, Table, families, features, in_precision
 from paring.allocate.whole import Whole
 from paring.artifacts.onnx import write_onnx
@@ -26,10 +26,9 @@ from paring.errors import BudgetError
 from paring.measure.latency import Runner, interleave
 from paring.numerics.additive import fit
 
-FIRST_BLOCKS, BLOCKS, BLOCK_MS = 12, 36, 20.0  # many: one quiet stretch is enough
+FIRST_BLOCKS = 12  # where the fit only finds plans
 TRUST = 0.05  # in the parts as they were measured: a part off by all of itself is as one model off by so much
 MOSTLY = 0.8  # of the units in one precision, in every other mix: the solver's plans are such
-NEAREST = 1.01  # times the least time: what no plan reaches has none
 Mix = dict[Unit, Entry]
 
 

@@ -21,6 +21,7 @@ from paring.numerics.knapsack import solve
 
 MOST_STEPS = 4  # a unit, while a plan is improved
 HALVINGS = 8  # of the way between two times, in ratio: the last are about half a percent apart
+NEAREST = 1.01  # times the least time, which no plan may have
 EDGE = 1e-9  # of a limit, so that the plan that just meets it does
 LEAST_GAIN, NO_LOSS = 1e-9, 1e-6  # of a step, in parts of the loss, which counts as this where it is less
 

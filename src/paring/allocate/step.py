@@ -11,11 +11,11 @@ from typing import ClassVar, final, get_args
 import numpy as np
 from torch import nn
 
-from paring.allocate.contenders import Found, contenders, contenders_in_time
+from paring.allocate.contenders import Found, contenders, contenders_in_time, is_within
 from paring.allocate.contest import best_of
 from paring.allocate.losses import Yardstick, yardstick
 from paring.allocate.made import folded
-from paring.allocate.option import DENSE, Precision, Unit, precision_passes, structure_passes
+from paring.allocate.option import DENSE, Option, Precision, Unit, precision_passes, structure_passes
 from paring.allocate.plan import Limits, Plan, fastest_within, foretold, least_of, searched
 from paring.allocate.scene import measured_of, stopwatch_of, table_of, whole_of
 from paring.allocate.stopwatch import Stopwatch
@@ -67,7 +67,7 @@ class Allocate(Pass):
     losses, known from how each moves the answers, improves on it by steps of two layers at a time. Of the few best
     plans, among them those of one family alone, the real joint loss decides, on 16 times `num_examples`, of training
     data where there is too little other. Where a time is asked for, the best plan is timed and the sums corrected by
-    it till the two agree, and no plan is taken whose own time is beyond the budget while another's is not.
+    it till the two agree, and no plan is taken whose own time is beyond the budget by more than 1 %.
     `speedup` and `shrink` ask for so many times less than the model's own file, `max_latency_ms` and `max_bytes` for
     absolute figures; `max_loss` asks for the fastest plan that is foretold to lose no more. In `steps`, structure is
     cut part of the way and the tables are built anew; `swaps` neighbours of the solution are tried on the real joint
@@ -145,9 +145,7 @@ class Allocate(Pass):
             if number == self.steps:
                 yield from declined
                 if self.swaps:
-                    choice, _ = yield from searched(
-                        best.plan, best.table, best.whole, best.limits, base, rulers.plans, self.swaps
-                    )
+                    choice = yield from self._neighbour(best, base, rulers)
             yield from self._run(structure_passes(choice), model, task)
         if self.recovery is not None:
             yield from self.recovery.run(model, task)
@@ -163,6 +161,17 @@ class Allocate(Pass):
         best = yield from self._best(base, task, rulers, None, 1.0)
         return best.plan, best.table, best.whole, rulers.options
 
+    def _neighbour(
+        self, best: Found, base: nn.Module, rulers: Rulers
+    ) -> Generator[Progress, None, Mapping[Unit, Option]]:
+        """The best of `swaps` neighbours; the plan itself, where that one is beyond a time that is asked for."""
+        choice, _ = yield from searched(best.plan, best.table, best.whole, best.limits, base, rulers.plans, self.swaps)
+        if best.stopwatch is None:
+            return choice
+        with best.stopwatch as stopwatch:
+            ms = yield from stopwatch.ms(choice)
+        return choice if is_within(ms, best.limits) else best.plan.choice
+
     def _best(
         self, base: nn.Module, task: Task, rulers: Rulers, first: Whole | None, share: float
     ) -> Generator[Progress, None, Found]:
@@ -172,9 +181,9 @@ class Allocate(Pass):
         if np.isfinite(limits.ms) and self.max_loss is None:
             with stopwatch:
                 found = yield from contenders_in_time(tables, whole, limits, stopwatch)
-                return (yield from best_of(found, base, lambda: rulers.plans, stopwatch))
-        best, *others = contenders(tables, whole, limits)
-        found = [best, *(one for one in others if self.max_loss is None or one.plan.loss <= self.max_loss)]
+        else:
+            best, *others = contenders(tables, whole, limits)
+            found = [best, *(one for one in others if self.max_loss is None or one.plan.loss <= self.max_loss)]
         return (yield from best_of(found, base, lambda: rulers.plans))
 
     def _scene(

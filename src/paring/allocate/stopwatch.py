@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Generator
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
@@ -24,8 +23,8 @@ from paring.errors import CorruptFileError
 from paring.measure.latency import Runner, compare, interleave
 from paring.measure.quality import file_inputs
 
-BLOCKS, BLOCK_MS = 36, 20.0
-DENSE, PLAN = "dense", "plan"
+BLOCKS, BLOCK_MS = 36, 20.0  # many: one quiet stretch is enough
+MODEL, PLAN = "model", "plan"
 _Times = TypeAdapter(dict[str, float])
 
 
@@ -39,28 +38,33 @@ class Stopwatch:
     def __init__(self, model: nn.Module, target: Target, task: Task, dense_ms: float, path: Path) -> None:
         self.model, self.target, self.task, self.dense_ms, self.path = model, target, task, dense_ms, path
         self._shares = _read(path)
-        self._dense: Runner | None = None
-        self._folder = Path()
+        self._call: Runner | None = None  # of the model
+        self._folder: TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Stopwatch:
-        self._folder = Path(mkdtemp())
+        self._folder = TemporaryDirectory()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._dense = None
-        shutil.rmtree(self._folder, ignore_errors=True)
+        assert self._folder is not None
+        self._folder.cleanup()
+        self._call, self._folder = None, None
 
     def ms(self, choice: Choice) -> Generator[Progress, None, float]:
         """Raises ExportError, EngineError if the plan's file cannot be written or run."""
         key = hashlib.sha256(str(sorted(by_layer(choice))).encode()).hexdigest()[:16]
         if key not in self._shares:
+            assert self._folder is not None, "a stopwatch is a context"
             yield Progress(0, 1, "timing a whole plan")
-            if self._dense is None:
-                self._dense = runner_of(self.model, self.target, self.task, self._folder / "dense.onnx")
+            folder = Path(self._folder.name)
+            if self._call is None:
+                self._call = runner_of(self.model, self.target, self.task, folder / "model.onnx")
+            path = folder / "plan.onnx"
             plan = shaped(self.model, self.task, choice)
-            runners = {DENSE: self._dense, PLAN: runner_of(plan, self.target, self.task, self._folder / f"{key}.onnx")}
+            runners = {MODEL: self._call, PLAN: runner_of(plan, self.target, self.task, path)}
             taken = interleave(runners, blocks=BLOCKS, min_block_ms=BLOCK_MS, threads=self.target.threads)
-            self._shares[key] = 1 / compare(taken, DENSE, PLAN).ratio
+            path.unlink()
+            self._shares[key] = 1 / compare(taken, MODEL, PLAN).ratio
             write_atomically(self.path, _Times.dump_json(_read(self.path) | self._shares, indent=1))
         return self.dense_ms * self._shares[key]
 
