@@ -118,8 +118,8 @@ def _clock(every: dict[str, Any], rows: dict[str, Any]) -> str:
     known = every.get("bytes", {}) | every.get("faster", {})
     heads = ("what", "ms", "faster", "file bytes", "loss, validation", "loss, test", "metric drop, test")
     parts = [
-        "## At equal latency\n\nEvery file above and those made for a speed, whose plans are timed while they are "
-        "chosen: one call at batch 1, in turns, with 99 % intervals. What is out of reach is not listed, nor files "
+        "## At equal latency\n\nEvery file above and those made for a speed, "
+        "one call at batch 1, in turns, with 99 % intervals. What is out of reach is not listed, nor files "
         "that were made anew, with other bytes, since their task was clocked."
     ]
     for task, row in rows.items():
