@@ -8,11 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-import paring.allocate.contenders
 import paring.allocate.contest
+import paring.allocate.in_time
 import paring.allocate.step
-from paring.allocate.contenders import CLOSE, FAR, Found, contenders, contenders_in_time, different, near
+from paring.allocate.contenders import Found, contenders, different, near
 from paring.allocate.contest import best_of
+from paring.allocate.in_time import CLOSE, FAR, contenders_in_time
 from paring.allocate.interplay import Interplay
 from paring.allocate.option import DENSE, Choice, Option, Unit
 from paring.allocate.plan import Limits, least_of, plan_of
@@ -108,7 +109,7 @@ def test_a_plan_beyond_the_time_gives_way_to_one_within_that_loses_more() -> Non
     for wanted in every:
         told = Told(lambda choice, own=wanted.plan.choice: limits.ms * (1.0 if choice == own else 1.005 * FAR))  # type: ignore[misc]
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(paring.allocate.contenders, "TURNS", 1)
+            patched.setattr(paring.allocate.in_time, "TURNS", 1)
             assert [one.plan.choice for one in in_time(table, whole, limits, told)] == [wanted.plan.choice]
 
 
@@ -132,7 +133,7 @@ def test_times_are_corrected_until_they_agree(monkeypatch: pytest.MonkeyPatch) -
 
     left = list[float]()
     for turns in (1, 5):
-        monkeypatch.setattr(paring.allocate.contenders, "TURNS", turns)
+        monkeypatch.setattr(paring.allocate.in_time, "TURNS", turns)
         left.append(best(table, whole, limits, Told(time_of), monkeypatch).plan.loss)
     assert left[1] < left[0]
 

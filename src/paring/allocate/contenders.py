@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from paring.allocate.option import Option, by_layer
-from paring.allocate.plan import NEAREST, Limits, Plan, improved, least_of, plan_of
+from paring.allocate.plan import Limits, Plan, improved, least_of, plan_of
 from paring.allocate.stopwatch import Stopwatch
-from paring.allocate.table import Table, families, in_precision
+from paring.allocate.table import Table, families
 from paring.allocate.whole import Whole
-from paring.core.edit import Progress
 from paring.errors import BudgetError
 
 MOST, NEAR = 8, 2.0  # plans that are tried, and how many times the least foretold loss they may be foretold
-TURNS = 5  # of solving, timing the plan, and correcting the times by it
-CLOSE = 0.01  # of a time: what is no farther above it meets it
-FAR = 1.25  # times the limit: what is foretold more is not timed
 
 
 @dataclass(frozen=True)
@@ -58,55 +53,6 @@ def contenders(tables: Sequence[Table], whole: Whole, limits: Limits) -> list[Fo
     return [nearest, *found]
 
 
-def contenders_in_time(
-    tables: Sequence[Table], whole: Whole, limits: Limits, stopwatch: Stopwatch
-) -> Generator[Progress, None, list[Found]]:
-    """Contenders whose own time is within `limits.ms`, the least foretold loss first.
-
-    The best plan is timed, and what it takes beside what it was foretold corrects all times, till the two agree. Plans
-    are timed one by one then, till one loses not `near` what the first within does. The fastest plans are among them,
-    and each precision everywhere: where times are foretold badly they are some that are known.
-    Raises: BudgetError if no plan is within.
-    """
-    found, corrected = list[Found](), whole
-    missed: BudgetError | None = None
-    known = [*_everywhere(tables[0], whole, limits), *_fastest(tables, whole, limits)]
-    for _ in range(TURNS):
-        try:
-            found = contenders(tables, corrected, limits)
-        except BudgetError as error:
-            missed = error
-            break
-        best = found[0].plan
-        ratio = (yield from stopwatch.ms(best.choice)) / best.ms
-        known.append(found[0])
-        if abs(ratio - 1) <= CLOSE:
-            break
-        corrected = corrected.scaled(ratio)
-    timed, inside = list[Found](), list[Found]()
-    ranked = different([*found, *_fastest(tables, corrected, limits), *known])
-    for one in ranked:
-        if len(inside) == MOST or (inside and one.plan.loss > NEAR * inside[0].plan.loss):
-            break
-        timed.append((yield from _timed(one, stopwatch)))
-        inside += timed[-1:] if is_within(timed[-1].plan.ms, limits) else []
-        yield Progress(len(timed), len(ranked), f"plans timed: {timed[-1].plan.ms:.4g} ms, {limits.ms:.4g} asked for")
-    if inside:
-        return inside
-    if not timed:
-        assert missed is not None
-        raise missed
-    raise BudgetError(
-        f"allocate: the fastest of its plans takes {min(one.plan.ms for one in timed):.4g} ms, and the budget asks for "
-        f"{limits.ms:.4g}. Allow more, or give more options."
-    )
-
-
-def is_within(ms: float, limits: Limits) -> bool:
-    """Whether a time that was taken meets them: it may be CLOSE above."""
-    return ms <= (1 + CLOSE) * limits.ms
-
-
 def different(found: Sequence[Found]) -> list[Found]:
     """Each model once, the least foretold loss first."""
     models: dict[frozenset[tuple[str, Option, bool]], Found] = {}
@@ -118,42 +64,3 @@ def different(found: Sequence[Found]) -> list[Found]:
 def near(ranked: Sequence[Found]) -> list[Found]:
     """The first, and those whose foretold loss is near its own, not too many."""
     return [one for one in ranked if one.plan.loss <= NEAR * ranked[0].plan.loss][:MOST]
-
-
-def _timed(one: Found, stopwatch: Stopwatch) -> Generator[Progress, None, Found]:
-    """With its own time, and times corrected so that it is the foretold one."""
-    ms = yield from stopwatch.ms(one.plan.choice)
-    whole = one.whole.scaled(ms / one.plan.ms)
-    return replace(one, plan=replace(one.plan, ms=ms), whole=whole, stopwatch=stopwatch)
-
-
-def _everywhere(table: Table, whole: Whole, limits: Limits) -> list[Found]:
-    """Plans of each precision in all layers that have it, embeddings as they are or alike, foretold to be not FAR from
-    the limits."""
-    plans = list[Found]()
-    for precision in sorted({entry.option.precision for entries in table.values() for entry in entries}):
-        for of_tables in ("float", precision):
-            part = {
-                unit: [in_precision(entries, of_tables if unit.is_table else precision)]
-                for unit, entries in table.items()
-            }
-            with suppress(BudgetError):
-                plan = plan_of(part, whole, replace(limits, ms=FAR * limits.ms))
-                plans.append(Found(_unproved(plan), table, whole, limits))
-    return plans
-
-
-def _fastest(tables: Sequence[Table], whole: Whole, limits: Limits) -> list[Found]:
-    """Of each table the plan of near the least time, if that is foretold not FAR from the limits."""
-    plans = list[Found]()
-    for table in tables:
-        ms = NEAREST * least_of(table, whole).ms
-        if ms <= FAR * limits.ms:
-            with suppress(BudgetError):
-                plans.append(Found(_unproved(plan_of(table, whole, replace(limits, ms=ms))), table, whole, limits))
-    return plans
-
-
-def _unproved(plan: Plan) -> Plan:
-    """Of other limits, whose bound and prices say nothing of these."""
-    return replace(plan, bound=0.0, gap=float(plan.summed > 0), loss_per_ms=0.0, loss_per_kb=0.0)

@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from pydantic import Base64Bytes, TypeAdapter, ValidationError
+from pydantic import Base64Bytes
 from torch import nn
 
+from paring.allocate.kept import read_kept, write_kept
 from paring.allocate.losses import Yardstick, divergence
 from paring.allocate.option import Option, Precision, Unit
 from paring.clock.costs import Cost
-from paring.core.atomic import write_atomically
 from paring.core.task import tensors_of
-from paring.errors import CorruptFileError
 from paring.graph.state import named_tensors, tensor_bytes
 
 
@@ -59,15 +58,9 @@ class _Row:
     options: list[tuple[Option, Made]]
 
 
-ROWS = TypeAdapter(list[_Row])
-
-
 def read_facts(path: Path) -> dict[Unit, Facts]:
     """What `write_facts` wrote. Raises CorruptFileError."""
-    try:
-        rows = ROWS.validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise CorruptFileError(f"{path}: cannot be read as measured options. Remove it to measure anew.") from error
+    rows = read_kept(path, list[_Row], "measured options")
     return {row.unit: Facts(dict(row.cuts), dict(row.rounding), dict(row.options)) for row in rows}
 
 
@@ -87,7 +80,7 @@ def write_facts(facts: Mapping[Unit, Facts], path: Path) -> None:
         _Row(unit, list(one.cuts.items()), list(one.rounding.items()), list(one.options.items()))
         for unit, one in facts.items()
     ]
-    write_atomically(path, ROWS.dump_json(rows))
+    write_kept(path, rows, list[_Row])
 
 
 def digest_of(model: nn.Module, yardstick: Yardstick) -> str:

@@ -6,13 +6,12 @@ import hashlib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from paring.allocate.facts import digest_of
 from paring.allocate.fitting import fit_whole
+from paring.allocate.kept import read_kept, write_kept
 from paring.allocate.losses import Yardstick
 from paring.allocate.measured import Measured
 from paring.allocate.option import Unit
@@ -20,12 +19,9 @@ from paring.allocate.stopwatch import Stopwatch
 from paring.allocate.table import Entry, Menu, Table, build_table
 from paring.allocate.whole import Whole
 from paring.clock.table import table_path
-from paring.core.atomic import write_atomically
 from paring.core.edit import Progress
-from paring.errors import CorruptFileError
 
 FORMAT, FACTS_FORMAT = 21, 10
-Stored = TypeVar("Stored")
 
 
 @dataclass(frozen=True)
@@ -44,10 +40,10 @@ def table_of(units: Sequence[Unit], menu: Menu, measured: Measured) -> Generator
     path = _path("options", menu, measured, units)
     if path.is_file():
         yield Progress(1, 1, f"option table from {path}")
-        kept = _read(path, Kept, "an option table")
+        kept = read_kept(path, Kept, "an option table")
         return {unit: list(entries) for unit, entries in zip(kept.units, kept.entries, strict=True)}
     table = yield from build_table(units, menu, measured)
-    _write(path, Kept(tuple(table), tuple(tuple(entries) for entries in table.values())), Kept)
+    write_kept(path, Kept(tuple(table), tuple(tuple(entries) for entries in table.values())), Kept)
     return table
 
 
@@ -60,10 +56,10 @@ def whole_of(
     """
     path = _path("whole", menu, measured, [list(table) for table in tables], samples)
     if path.is_file():
-        return _read(path, Whole, "a correction of times")
+        return read_kept(path, Whole, "a correction of times")
     task = measured.yardstick.task
     whole = yield from fit_whole(measured.model, tables, menu.target, task, samples=samples, coded=menu.coded)
-    _write(path, whole, Whole)
+    write_kept(path, whole, Whole)
     return whole
 
 
@@ -91,14 +87,3 @@ def _path(kind: str, menu: Menu, measured: Measured, *parts: object) -> Path:
 
 def _key(form: int, *parts: object) -> str:
     return hashlib.sha256(f"{form} {parts}".encode()).hexdigest()[:16]
-
-
-def _write(path: Path, found: Stored, kind: type[Stored]) -> None:
-    write_atomically(path, TypeAdapter(kind).dump_json(found, indent=1))
-
-
-def _read(path: Path, kind: type[Stored], what: str) -> Stored:
-    try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise CorruptFileError(f"{path}: cannot be read as {what}. Remove it to build it anew.") from error

@@ -11,8 +11,9 @@ from typing import ClassVar, final, get_args
 import numpy as np
 from torch import nn
 
-from paring.allocate.contenders import Found, contenders, contenders_in_time, is_within
+from paring.allocate.contenders import Found, contenders
 from paring.allocate.contest import best_of
+from paring.allocate.in_time import contenders_in_time, is_within
 from paring.allocate.losses import Yardstick, yardstick
 from paring.allocate.made import folded
 from paring.allocate.option import DENSE, Option, Precision, Unit, precision_passes, structure_passes

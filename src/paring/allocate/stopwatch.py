@@ -7,25 +7,23 @@ from collections.abc import Generator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from paring.allocate.costs import sized_inputs
+from paring.allocate.kept import read_kept, write_kept
 from paring.allocate.made import shaped
 from paring.allocate.option import Choice, by_layer
 from paring.artifacts.onnx import write_onnx
-from paring.core.atomic import write_atomically
 from paring.core.edit import Progress
 from paring.core.target import Target
 from paring.core.task import Task
 from paring.engines import open_session
-from paring.errors import CorruptFileError
 from paring.measure.latency import Runner, compare, interleave
 from paring.measure.quality import file_inputs
 
 BLOCKS, BLOCK_MS = 36, 20.0  # many: one quiet stretch is enough
 MODEL, PLAN = "model", "plan"
-_Times = TypeAdapter(dict[str, float])
+Shares = dict[str, float]  # of the model's time, by plan
 
 
 class Stopwatch:
@@ -37,7 +35,7 @@ class Stopwatch:
 
     def __init__(self, model: nn.Module, target: Target, task: Task, dense_ms: float, path: Path) -> None:
         self.model, self.target, self.task, self.dense_ms, self.path = model, target, task, dense_ms, path
-        self._shares = _read(path)
+        self._shares = self._kept()
         self._call: Runner | None = None  # of the model
         self._folder: TemporaryDirectory[str] | None = None
 
@@ -65,8 +63,11 @@ class Stopwatch:
             taken = interleave(runners, blocks=BLOCKS, min_block_ms=BLOCK_MS, threads=self.target.threads)
             path.unlink()
             self._shares[key] = 1 / compare(taken, MODEL, PLAN).ratio
-            write_atomically(self.path, _Times.dump_json(_read(self.path) | self._shares, indent=1))
+            write_kept(self.path, self._kept() | self._shares, Shares)
         return self.dense_ms * self._shares[key]
+
+    def _kept(self) -> Shares:
+        return read_kept(self.path, Shares, "times of plans") if self.path.is_file() else {}
 
 
 def runner_of(model: nn.Module, target: Target, task: Task, path: Path) -> Runner:
@@ -77,12 +78,3 @@ def runner_of(model: nn.Module, target: Target, task: Task, path: Path) -> Runne
     if target.static_shapes:
         session = open_session(path, target, static={name: array.shape for name, array in inputs.items()})
     return session.prepare(inputs)
-
-
-def _read(path: Path) -> dict[str, float]:
-    if not path.is_file():
-        return {}
-    try:
-        return _Times.validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise CorruptFileError(f"{path}: cannot be read as times of plans. Remove it to time them anew.") from error
