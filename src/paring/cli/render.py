@@ -12,6 +12,7 @@ from rich.table import Table
 
 from paring.cli.consoles import console as console
 from paring.cli.consoles import errors as errors
+from paring.cli.consoles import stdout_for_results
 from paring.core.edit import Progress as Step
 from paring.core.measurement import Measurement
 from paring.report.results import Run, refused_lines, verdict_sentence
@@ -51,9 +52,11 @@ def saying(subject: str, *, quiet: bool = False) -> Iterator[Callable[[str], Non
 
 @contextmanager
 def line_of_progress(quiet: bool) -> Iterator[Callable[[Told], None]]:
-    """A line that tells what is being done: call what it gives with each `Told`."""
+    """A line that tells what is being done: call what it gives with each `Told`. `quiet`, for results that programs
+    read: no line, and nothing but results on stdout."""
     if quiet:
-        yield lambda told: None
+        with stdout_for_results():
+            yield lambda told: None
         return
     if not errors.is_terminal:
         yield _Log()
