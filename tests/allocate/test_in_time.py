@@ -138,6 +138,23 @@ def test_times_are_corrected_until_they_agree(monkeypatch: pytest.MonkeyPatch) -
     assert left[1] < left[0]
 
 
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_family_is_corrected_by_its_own_time(apart: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bits alone take less than times say that are right for a mix, and may keep more, if they are asked themselves."""
+    table, whole = planted(24)
+    bits, limits = next(families(table)), Limits(ms=0.6 * whole.dense_ms)
+
+    def time_of(choice: Choice) -> float:
+        of_bits = all(option.structure == DENSE.structure for option in choice.values())
+        return (0.8 if of_bits else 1.0) * foretold_ms(table, whole, choice)
+
+    if not apart:
+        monkeypatch.setattr(paring.allocate.in_time, "families", lambda table: [])
+    loss = best(table, whole, limits, Told(time_of), monkeypatch).plan.loss
+    wanted = plan_of(bits, whole.scaled(0.8), limits).loss
+    assert loss <= (1 + 1e-9) * wanted if apart else loss > 1.1 * wanted
+
+
 def test_where_no_plan_but_the_fastest_is_within_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     table, whole = planted(24)
     fastest = {unit: Option("width", 0.5, "int8") for unit in table}

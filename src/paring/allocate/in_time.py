@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+
+import numpy as np
 
 from paring.allocate.contenders import MOST, NEAR, Found, contenders, different
-from paring.allocate.plan import NEAREST, Limits, Plan, least_of, plan_of
+from paring.allocate.plan import NEAREST, Limits, Plan, foretold, least_of, plan_of
 from paring.allocate.stopwatch import Stopwatch
-from paring.allocate.table import Table, in_precision
+from paring.allocate.table import Table, families, in_precision
 from paring.allocate.whole import Whole
 from paring.core.edit import Progress
 from paring.errors import BudgetError
@@ -24,26 +27,19 @@ def contenders_in_time(
 ) -> Generator[Progress, None, list[Found]]:
     """Contenders whose own time is within `limits.ms`, the least foretold loss first.
 
-    The best plan is timed, and what it takes beside what it was foretold corrects all times, till the two agree. Plans
-    are timed one by one then, till one loses not `near` what the first within does. The fastest plans are among them,
-    and each precision everywhere: where times are foretold badly they are some that are known.
+    The best plan is timed, and what it takes beside what it was foretold corrects all times, till the two agree; then
+    each family's, which may be foretold too slow by times that are right for a mix. Plans are timed one by one then,
+    till one loses not `near` what the first within does. The fastest plans are among them, and each precision
+    everywhere: where times are foretold badly they are some that are known.
     Raises: BudgetError if no plan is within.
     """
-    found, corrected = list[Found](), whole
-    missed: BudgetError | None = None
     known = [*_everywhere(tables[0], whole, limits), *_fastest(tables, whole, limits)]
-    for _ in range(TURNS):
-        try:
-            found = contenders(tables, corrected, limits)
-        except BudgetError as error:
-            missed = error
-            break
-        best = found[0].plan
-        ratio = (yield from stopwatch.ms(best.choice)) / best.ms
-        known.append(found[0])
-        if abs(ratio - 1) <= CLOSE:
-            break
-        corrected = corrected.scaled(ratio)
+    found, corrected, missed = yield from _agreed(partial(contenders, tables, limits=limits), whole, stopwatch)
+    most = NEAR * found[0].plan.loss if found else np.inf
+    for table in tables:
+        for part in families(table):
+            alone, _, _ = yield from _agreed(partial(_of_part, part, table, limits), corrected, stopwatch, most)
+            known += alone
     timed, inside = list[Found](), list[Found]()
     ranked = different([*found, *_fastest(tables, corrected, limits), *known])
     for one in ranked:
@@ -61,6 +57,33 @@ def contenders_in_time(
         f"allocate: the fastest of its plans takes {min(one.plan.ms for one in timed):.4g} ms, and the budget asks for "
         f"{limits.ms:.4g}. Allow more, or give more options."
     )
+
+
+def _agreed(
+    solve: Callable[[Whole], list[Found]], whole: Whole, stopwatch: Stopwatch, most: float = np.inf
+) -> Generator[Progress, None, tuple[list[Found], Whole, BudgetError | None]]:
+    """What `solve` finds with times that its first plan's own correct, till the two agree, and the first plans of the
+    turns before; these times; what was out of reach with them. Nothing is timed that is foretold to lose above `most`.
+    """
+    found, firsts = list[Found](), list[Found]()
+    for _ in range(TURNS):
+        try:
+            found = solve(whole)
+        except BudgetError as error:
+            return [*found, *firsts], whole, error
+        best = found[0].plan
+        if best.loss > most:
+            break
+        firsts.append(found[0])
+        ratio = (yield from stopwatch.ms(best.choice)) / best.ms
+        if abs(ratio - 1) <= CLOSE:
+            break
+        whole = whole.scaled(ratio)
+    return [*found, *firsts], whole, None
+
+
+def _of_part(part: Table, table: Table, limits: Limits, whole: Whole) -> list[Found]:
+    return [Found(foretold(part, whole, limits), table, whole, limits)]
 
 
 def is_within(ms: float, limits: Limits) -> bool:

@@ -68,7 +68,7 @@ class Allocate(Pass):
     losses, known from how each moves the answers, improves on it by steps of two layers at a time. Of the few best
     plans, among them those of one family alone, the real joint loss decides, on 16 times `num_examples`, of training
     data where there is too little other. Where a time is asked for, the best plan is timed and the sums corrected by
-    it till the two agree, and no plan is taken whose own time is beyond the budget by more than 1 %.
+    it till the two agree, each family's too, and no plan is taken whose own time is beyond the budget by more than 1 %.
     `speedup` and `shrink` ask for so many times less than the model's own file, `max_latency_ms` and `max_bytes` for
     absolute figures; `max_loss` asks for the fastest plan that is foretold to lose no more. In `steps`, structure is
     cut part of the way and the tables are built anew; `swaps` neighbours of the solution are tried on the real joint
