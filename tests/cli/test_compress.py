@@ -60,6 +60,18 @@ def test_a_missed_budget_is_exit_code_3_with_the_nearest_miss(started: Path) -> 
     assert "(outside" in done.out and "results.json" in done.out  # a narrow column breaks the line before its budget
 
 
+def test_a_drop_may_be_held_by_its_interval(started: Path) -> None:
+    seen = json.loads((started / "out" / "results.json").read_text())["rows"][1]["selection"]
+    high = seen["drop_interval"][1]
+    assert seen["drop"] < high
+    budget = ("--max-drop", repr((max(seen["drop"], 0.0) + high) / 2))
+    assert paring_in(started, *AGAIN, *budget).code == 0
+    sure = paring_in(started, *AGAIN, *budget, "--use-interval")
+    assert sure.code == 3 and f"metric drop {high:.6g} where the budget says" in sure.only_line
+    alone = paring_in(started, *AGAIN, "--use-interval")
+    assert alone.code == 2 and "--max-drop is not given" in alone.only_line
+
+
 def test_a_foreign_output_folder_is_refused(started: Path) -> None:
     (started / "other.py").write_text("from tests.runs import tiny_task\n\ntask = tiny_task()\n")
     for args, words in (

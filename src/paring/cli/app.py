@@ -35,6 +35,7 @@ from paring.cli.options import (
     Out,
     Percentile,
     Threads,
+    UseInterval,
     bench_of,
     budget_of,
 )  # fmt: skip
@@ -100,6 +101,7 @@ def compress(
     recipe: Annotated[list[Path], typer.Option("--recipe", help="A recipe file; repeat to compare several.")],
     out: Out,
     max_drop: MaxDrop = None,
+    use_interval: UseInterval = False,
     max_latency: MaxLatency = None,
     max_size: MaxSize = None,
     max_memory: MaxMemory = None,
@@ -142,7 +144,9 @@ def compress(
         from paring.core.task import outputs_and_targets
 
         baseline_metric = loaded.metric(*outputs_and_targets(loaded, loaded.model, loaded.validation))
-    budget = budget_of(max_drop, max_latency, max_size, percentile, baseline_metric, min_throughput, max_memory)
+    budget = budget_of(
+        max_drop, max_latency, max_size, percentile, baseline_metric, min_throughput, max_memory, use_interval
+    )
     if dry_run:
         plan = plan_of(loaded, recipes, bench)
         if as_json:

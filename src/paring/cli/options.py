@@ -26,6 +26,9 @@ Answers = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 MaxDrop = Annotated[str | None, typer.Option(help="Budget: largest drop; 0.01, 0.5pt (points) or 0.5% (relative).")]
+UseInterval = Annotated[
+    bool, typer.Option("--use-interval", help="Hold --max-drop against the upper end of the drop's 95 % interval.")
+]
 MaxLatency = Annotated[str | None, typer.Option(help="Budget: longest call, for example 1.5ms.")]
 MinThroughput = Annotated[float | None, typer.Option(help="Budget: fewest examples per second.")]
 MaxMemory = Annotated[
@@ -59,8 +62,11 @@ def budget_of(
     relative_to: float | None,
     min_throughput: float | None = None,
     max_memory: str | None = None,
+    use_interval: bool = False,
 ) -> Budget:
     """The budget these options ask for; `relative_to` is the baseline's metric, which a drop in % refers to."""
+    if use_interval and max_drop is None:
+        raise SettingError("--use-interval: it is about the metric's drop, and --max-drop is not given; give both.")
     if percentile not in ("p50", "p90", "p99"):
         raise UnknownNameError("percentile", percentile, ("p50", "p90", "p99"), "--percentile")
     return Budget(
@@ -70,6 +76,7 @@ def budget_of(
         min_throughput_per_s=min_throughput,
         max_file_bytes=None if max_size is None else int(number_of(max_size, "--max-size", BYTES)),
         max_peak_memory_bytes=None if max_memory is None else int(number_of(max_memory, "--max-memory", BYTES)),
+        use_interval=use_interval,
     )
 
 

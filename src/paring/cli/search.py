@@ -25,6 +25,7 @@ from paring.cli.options import (
     Out,
     Percentile,
     Threads,
+    UseInterval,
     bench_of,
     budget_of,
     number_of,
@@ -47,6 +48,7 @@ def search(
     task: Annotated[str, typer.Argument(metavar="TASK", help="file.py:name or module:name of a paring.Task.")],
     out: Out,
     max_drop: MaxDrop = None,
+    use_interval: UseInterval = False,
     max_latency: MaxLatency = None,
     max_size: MaxSize = None,
     max_memory: Annotated[str | None, typer.Option(help="Budget: most memory above an empty engine, as 50MB.")] = None,
@@ -102,7 +104,9 @@ def search(
     baseline_metric = None
     if max_drop is not None and max_drop.strip().endswith("%"):
         baseline_metric = loaded.metric(*outputs_and_targets(loaded, loaded.model, loaded.validation))
-    budget = budget_of(max_drop, max_latency, max_size, percentile, baseline_metric, min_throughput, max_memory)
+    budget = budget_of(
+        max_drop, max_latency, max_size, percentile, baseline_metric, min_throughput, max_memory, use_interval
+    )
     command = "paring " + " ".join(sys.argv[1:])
     with asked_to_stop() as stop:
         effort = Effort(time_s, trials, trial_time_s, max_epochs, goal, stop)  # type: ignore[arg-type]

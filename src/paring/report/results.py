@@ -8,6 +8,7 @@ from typing import Any
 
 from paring.core.budget import Budget
 from paring.core.measurement import Measurement, Quality, Standing, TargetTiming
+from paring.core.metric import within
 from paring.report.detail import Detail
 from paring.report.words import metric_text, times
 
@@ -95,12 +96,15 @@ def timing(entry: TargetTiming) -> dict[str, Any]:
 
 
 def verdict_sentence(run: Run) -> str:
-    """The run in one sentence: what was chosen, what it gives, what it costs."""
+    """The run in one sentence: what was chosen, what it gives, what it costs; one more where the data that chose
+    nothing say that it costs more than was allowed."""
     best = next((measured for measured in run.candidates if measured.name == run.chosen), None)
     if best is None:
         return f"No candidate stays inside the budget; the baseline file ({run.baseline.file_bytes:,} bytes) remains."
     size = times(run.baseline.file_bytes / best.file_bytes, "smaller", "larger")
-    return f"{best.name}: {_speed(best)}, a file {size} ({best.file_bytes:,} bytes), {_price(best)}."
+    return (
+        f"{best.name}: {_speed(best)}, a file {size} ({best.file_bytes:,} bytes), {_price(best)}.{_beyond(run, best)}"
+    )
 
 
 def refused_lines(run: Run) -> list[str]:
@@ -128,6 +132,18 @@ def _price(best: Measurement) -> str:
     if quality.drop_interval is not None:
         interval = f" (95 % interval of the drop {quality.drop_interval[0]:+.4f} to {quality.drop_interval[1]:+.4f})"
     return f"{best.metric_name} {metric_text(quality.metric)} on {quality.split}, {change}{interval}"
+
+
+def _beyond(run: Run, best: Measurement) -> str:
+    limit, seen = run.budget.max_metric_drop, best.headline
+    if limit is None or seen is None or within(seen.drop, limit):
+        return ""
+    words = f" That is more than the {metric_text(limit)} allowed, which were held against {best.quality.split} alone"
+    if best.quality.drop_interval is None:
+        return f"{words}: it lost {metric_text(best.quality.drop)} there."
+    low, high = best.quality.drop_interval
+    surer = "" if run.budget.use_interval else "; --use-interval holds them against the upper end"
+    return f"{words}: it lost {metric_text(best.quality.drop)} there ({low:+.4f} to {high:+.4f}{surer})."
 
 
 def _quality(quality: Quality) -> dict[str, Any]:
