@@ -75,9 +75,9 @@ def _net(net: str, results: dict[str, Any]) -> str:
 
 
 def _beside(timed: dict[str, Any] | None, name: str) -> list[str]:
-    """How many times faster each of our files is than this one."""
+    """How many times as fast as this one each of our files is."""
     ratios = [None if timed is None else timed["faster"][our].get(name) for our in OURS]
-    return ["" if one is None else f"{one[0]:.2f}x faster ({one[1]:.2f} to {one[2]:.2f})" for one in ratios]
+    return ["" if one is None else f"{one[0]:.2f}x as fast ({one[1]:.2f} to {one[2]:.2f})" for one in ratios]
 
 
 def _seen(row: dict[str, Any], best: str | None) -> dict[str, Any]:
