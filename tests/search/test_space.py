@@ -11,6 +11,7 @@ from paring import Target
 from paring.allocate.step import Allocate
 from paring.finetune import Finetune
 from paring.quantize.embedding import Embedding
+from paring.quantize.static import Static
 from paring.search.draws import Scripted
 from paring.search.space import _has_tables, space_for
 from tests.nets import TASKS, image_task
@@ -46,6 +47,16 @@ def test_what_is_tried_first_fits_the_processor_and_the_net() -> None:
     recovery = encoder.recipe(cut).passes[1]
     assert isinstance(recovery, Finetune)
     assert (recovery.learning_rate, recovery.precision, recovery.epochs) == (1e-4, "bf16", 2)
+
+
+def test_integers_in_residual_additions_are_tried_where_there_are_any() -> None:
+    residual = space_for(image_task(), Target())
+    plain = space_for(TASKS["vectors"](), Target())
+    for space, there in ((plain, False), (residual, True)):
+        second = space.recipe(space.first(True)[1]).passes[-1]
+        assert space.has_adds == there
+        assert (isinstance(second, Static) and second.placement == "adds") == there
+    assert not space_for(replace(image_task(), calibration=None), Target()).has_adds
 
 
 def test_the_solver_is_asked_for_what_may_be_lost_or_else_for_speed() -> None:

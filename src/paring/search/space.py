@@ -18,6 +18,7 @@ from paring.distill.response import Response
 from paring.factorize.rank import Ratio
 from paring.factorize.whitened_svd import WhitenedSvd
 from paring.finetune import Finetune
+from paring.graph.operands import find_operands
 from paring.graph.sites import layers_of, sharers
 from paring.prune.channels import Channels
 from paring.prune.neurons import Neurons
@@ -25,6 +26,7 @@ from paring.quantize.cast import Cast
 from paring.quantize.dynamic import Dynamic
 from paring.quantize.embedding import Embedding
 from paring.quantize.gptq import Gptq
+from paring.quantize.plan import chosen_operations
 from paring.quantize.static import Static
 from paring.recipe_io import recipe_hash
 from paring.search.draws import Draws, Scripted
@@ -43,7 +45,8 @@ ENCODER_RATE, RATE = 1e-4, 1e-3  # of recovery, before the sampler knows better
 class Space:
     """What may be drawn for a task. `epochs` are the lengths of recovery, none where the task has no training data.
 
-    `has_tables`: it has embedding tables, which go to integers with everything else. `precision` is that of recovery.
+    `has_tables`: it has embedding tables, which go to integers with everything else. `has_adds`: it adds feature maps,
+    which some engines do in integers only where they are told to. `precision` is that of recovery.
     With `losses` the solver is asked for the fastest plan that is foretold to lose one of them, else for so many times
     faster.
     """
@@ -54,6 +57,7 @@ class Space:
     response: str
     target: Target
     has_tables: bool = False
+    has_adds: bool = False
     precision: Literal["fp32", "bf16"] = "fp32"
     losses: tuple[float, ...] = ()
 
@@ -82,6 +86,7 @@ class Space:
         rate = ENCODER_RATE if "neurons" in self.families else RATE
         scripts: tuple[Mapping[str, Any], ...] = (
             {"family": "store", "finish": "int8"},
+            *([{"family": "store", "finish": "int8 adds"}] if self.has_adds else []),
             {"family": "store", "finish": "half"},
             {"family": "neurons", "ratio": 0.25, "finish": "int8", "epochs": 0},
             *({"family": "allocate", "epochs": 0, **ask} for ask in mild),
@@ -157,8 +162,17 @@ def space_for(task: Task, target: Target, *, max_epochs: int = 4, max_drop: floa
     classes = kind in CLASSES
     losses = tuple(max_drop * one for one in LOSSES) if classes and max_drop and 0 < max_drop < MOST_LOSS else ()
     precision: Literal["fp32", "bf16"] = "bf16" if classes else "fp32"  # fp32 where that is not quick
-    tables = _has_tables(task.model)
-    return Space(tuple(families), tuple(finishes), tuple(lengths), RESPONSES[kind], target, tables, precision, losses)
+    return Space(
+        tuple(families),
+        tuple(finishes),
+        tuple(lengths),
+        RESPONSES[kind],
+        target,
+        has_tables=_has_tables(task.model),
+        has_adds=calibrated and _has_adds(task),
+        precision=precision,
+        losses=losses,
+    )
 
 
 def _has_tables(model: nn.Module) -> bool:
@@ -166,6 +180,12 @@ def _has_tables(model: nn.Module) -> bool:
     tied = sharers(model)
     tables = layers_of(model, (nn.Embedding, nn.EmbeddingBag))
     return any(name not in tied and table.max_norm is None for name, table in tables)
+
+
+def _has_adds(task: Task) -> bool:
+    """Whether there is an addition that `quantize.static` with `placement="adds"` takes."""
+    operations = find_operands(task.model, task.example_inputs, task.dynamic_dims)
+    return bool(chosen_operations(operations, adds=True))
 
 
 def named(recipe: Recipe) -> Recipe:
