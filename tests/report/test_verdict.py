@@ -77,20 +77,20 @@ def test_what_is_beyond_the_budget_on_test_is_said() -> None:
     run = run_of("faster", Ratio(2.0, 1.9, 2.1))
     chosen = replace(run.candidates[0], quality=Quality("validation", 0.965, 0.005, (-0.002, 0.012), 1000))
     run = replace(run, candidates=(chosen,), budget=Budget(max_metric_drop=0.01))
-    words = "more than the 0.0100 allowed, which were held against validation alone: it lost 0.0050 there"
-    hint = "--use-interval holds them against the upper end"
+    words = "The budget allows 0.0100, and was held to on validation: a drop of +0.0050 there"
+    hint = "--use-interval holds the upper end to it"
     for said in (verdict_sentence(run), page(run).replace("\n", " ")):
         assert words in said and hint in said
     sure = replace(run, budget=Budget(max_metric_drop=0.015, use_interval=True))
     assert "(-0.0020 to +0.0120)." in verdict_sentence(sure) and hint not in verdict_sentence(sure)
     blind = replace(chosen, quality=replace(chosen.quality, drop_interval=None))
-    assert verdict_sentence(replace(run, candidates=(blind,))).endswith("it lost 0.0050 there.")
+    assert verdict_sentence(replace(run, candidates=(blind,))).endswith("a drop of +0.0050 there.")
 
 
 @pytest.mark.parametrize("budget", [Budget(), Budget(max_metric_drop=0.02), Budget(max_file_bytes=1000)])
 def test_what_is_inside_on_test_needs_no_word(budget: Budget) -> None:
     said = verdict_sentence(replace(run_of("faster", Ratio(2.0, 1.9, 2.1)), budget=budget))
-    assert "allowed" not in said
+    assert "The budget" not in said
 
 
 def test_the_page_needs_no_network_and_shows_every_row() -> None:

@@ -10,7 +10,7 @@ from paring.core.budget import Budget
 from paring.core.measurement import Measurement, Quality, Standing, TargetTiming
 from paring.core.metric import within
 from paring.report.detail import Detail
-from paring.report.words import metric_text, times
+from paring.report.words import metric_text, signed, times
 
 
 @dataclass(frozen=True)
@@ -138,12 +138,13 @@ def _beyond(run: Run, best: Measurement) -> str:
     limit, seen = run.budget.max_metric_drop, best.headline
     if limit is None or seen is None or within(seen.drop, limit):
         return ""
-    words = f" That is more than the {metric_text(limit)} allowed, which were held against {best.quality.split} alone"
-    if best.quality.drop_interval is None:
-        return f"{words}: it lost {metric_text(best.quality.drop)} there."
-    low, high = best.quality.drop_interval
-    surer = "" if run.budget.use_interval else "; --use-interval holds them against the upper end"
-    return f"{words}: it lost {metric_text(best.quality.drop)} there ({low:+.4f} to {high:+.4f}{surer})."
+    chose = best.quality
+    words = f" The budget allows {metric_text(limit)}, and was held to on {chose.split}: a drop of {signed(chose.drop)}"
+    if chose.drop_interval is None:
+        return f"{words} there."
+    low, high = chose.drop_interval
+    surer = "" if run.budget.use_interval else "; --use-interval holds the upper end to it"
+    return f"{words} there ({low:+.4f} to {high:+.4f}{surer})."
 
 
 def _quality(quality: Quality) -> dict[str, Any]:

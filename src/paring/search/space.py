@@ -45,8 +45,7 @@ ENCODER_RATE, RATE = 1e-4, 1e-3  # of recovery, before the sampler knows better
 class Space:
     """What may be drawn for a task. `epochs` are the lengths of recovery, none where the task has no training data.
 
-    `has_tables`: it has embedding tables, which go to integers with everything else. `has_adds`: it adds feature maps,
-    which some engines do in integers only where they are told to. `precision` is that of recovery.
+    `has_tables`: it has embedding tables, which go to integers with everything else. `precision` is that of recovery.
     With `losses` the solver is asked for the fastest plan that is foretold to lose one of them, else for so many times
     faster.
     """
@@ -57,7 +56,6 @@ class Space:
     response: str
     target: Target
     has_tables: bool = False
-    has_adds: bool = False
     precision: Literal["fp32", "bf16"] = "fp32"
     losses: tuple[float, ...] = ()
 
@@ -86,7 +84,7 @@ class Space:
         rate = ENCODER_RATE if "neurons" in self.families else RATE
         scripts: tuple[Mapping[str, Any], ...] = (
             {"family": "store", "finish": "int8"},
-            *([{"family": "store", "finish": "int8 adds"}] if self.has_adds else []),
+            {"family": "store", "finish": "int8 adds"},
             {"family": "store", "finish": "half"},
             {"family": "neurons", "ratio": 0.25, "finish": "int8", "epochs": 0},
             *({"family": "allocate", "epochs": 0, **ask} for ask in mild),
@@ -95,7 +93,11 @@ class Space:
             {"family": "allocate", "epochs": 2, **strong},
             {"family": "rank", "ratio": 0.5, "finish": "int8", "epochs": 1},
         )
-        return [Scripted({"learning_rate": rate, **one}) for one in scripts if one["family"] in self.families]
+        return [
+            Scripted({"learning_rate": rate, **one})
+            for one in scripts
+            if one["family"] in self.families and one.get("finish", self.finishes[0]) in self.finishes
+        ]
 
     def _cut(self, family: str, ratio: float) -> Pass:
         if family == "channels":
@@ -153,7 +155,9 @@ def space_for(task: Task, target: Target, *, max_epochs: int = 4, max_drop: floa
     families += ["allocate", "channels"] if calibrated else []
     families += ["rank"] if calibrated and has_linears else []
     families += ["neurons"] if calibrated and any(issubclass(kind, nn.LayerNorm) for kind in kinds) else []
-    finishes = ["float", "half", *(["int8", "int8 adds", "int4"] if calibrated else ["dynamic"])]
+    finishes = ["float", "half", *(["int8", "int4"] if calibrated else ["dynamic"])]
+    if calibrated and _has_adds(task):
+        finishes.append("int8 adds")
     if calibrated and has_linears:
         finishes.append("dynamic")
     lengths: Sequence[int] = [n for n in (0, 1, 2, 4, 8, 16) if n <= max_epochs] if task.train is not None else [0]
@@ -162,17 +166,8 @@ def space_for(task: Task, target: Target, *, max_epochs: int = 4, max_drop: floa
     classes = kind in CLASSES
     losses = tuple(max_drop * one for one in LOSSES) if classes and max_drop and 0 < max_drop < MOST_LOSS else ()
     precision: Literal["fp32", "bf16"] = "bf16" if classes else "fp32"  # fp32 where that is not quick
-    return Space(
-        tuple(families),
-        tuple(finishes),
-        tuple(lengths),
-        RESPONSES[kind],
-        target,
-        has_tables=_has_tables(task.model),
-        has_adds=calibrated and _has_adds(task),
-        precision=precision,
-        losses=losses,
-    )
+    tables = _has_tables(task.model)
+    return Space(tuple(families), tuple(finishes), tuple(lengths), RESPONSES[kind], target, tables, precision, losses)
 
 
 def _has_tables(model: nn.Module) -> bool:
